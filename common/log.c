@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+#include "log.h"
+
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char *log_name = "shmd";
+static int log_max = LOG_INFO;
+static bool log_prefix;
+
+/* systemd tells device and inode of the journal's stream, so that a redirected stderr is known. */
+static bool stderr_is_journal(void)
+{
+    const char *env = getenv("JOURNAL_STREAM");
+    unsigned long long dev, ino;
+    struct stat st;
+
+    return env && sscanf(env, "%llu:%llu", &dev, &ino) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
+           st.st_dev == dev && st.st_ino == ino;
+}
+
+void log_open(const char *name)
+{
+    log_name = name;
+    log_prefix = stderr_is_journal();
+}
+
+void log_set_level(int level)
+{
+    log_max = level;
+}
+
+int log_level_from_text(const char *text)
+{
+    static const struct {
+        const char *text;
+        int level;
+    } levels[] = {
+        {"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
+        {"info", LOG_INFO}, {"debug", LOG_DEBUG},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(levels); i++)
+        if (strcmp(text, levels[i].text) == 0)
+            return levels[i].level;
+    return -EINVAL;
+}
+
+bool log_wants(int level)
+{
+    return level <= log_max;
+}
+
+void log_line(int level, const char *fmt, ...)
+{
+    char text[1024];
+    va_list args;
+    int saved = errno;
+
+    if (!log_wants(level))
+        return;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    if (log_prefix)
+        dprintf(STDERR_FILENO, "<%d>%s\n", level, text);
+    else
+        dprintf(STDERR_FILENO, "%s: %s\n", log_name, text);
+    errno = saved;
+}

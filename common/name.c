@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+#include "name.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* '@', '+' and '$' occur in logins of directory services; '/' never, ':' marks key: and id:. */
+static bool legal(const char *s, size_t len, size_t max)
+{
+    if (len == 0 || len > max || *s == '.' || *s == '-')
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)s[i];
+        bool alnum = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+
+        if (!alnum && (c == 0 || !memchr("._-@+$", c, 6)))
+            return false;
+    }
+    return true;
+}
+
+bool name_valid_namespace(const char *ns)
+{
+    return legal(ns, strlen(ns), NAMESPACE_SIZE - 1);
+}
+
+bool name_valid_part(const char *part)
+{
+    return legal(part, strlen(part), NAME_SIZE - 1);
+}
+
+int name_resolve(const char *name, const char *ns, char out[NAME_SIZE], const char **why)
+{
+    const char *slash = strchr(name, '/');
+    const char *part = slash ? slash + 1 : name;
+    size_t ns_len = slash ? (size_t)(slash - name) : strlen(ns);
+    size_t part_len = strlen(part);
+
+    if (slash)
+        ns = name;
+    if (!*name) {
+        *why = "a name may not be empty";
+    } else if (ns_len + 1 + part_len > NAME_SIZE - 1) {
+        *why = "a full name has at most 127 characters";
+    } else if (!legal(ns, ns_len, NAMESPACE_SIZE - 1) || !legal(part, part_len, NAME_SIZE - 1)) {
+        *why = "a name is NAME or NAMESPACE/NAME of letters, digits and ._-@+$, and neither part "
+               "starts with '.' or '-'";
+    } else {
+        memset(out, 0, NAME_SIZE);
+        memcpy(out, ns, ns_len);
+        out[ns_len] = '/';
+        memcpy(out + ns_len + 1, part, part_len);
+        return 0;
+    }
+    return -EINVAL;
+}
+
+size_t name_namespace_len(const char *full)
+{
+    return strcspn(full, "/");
+}
+
+void name_of_user(uid_t uid, const char *login, char out[NAMESPACE_SIZE])
+{
+    if (login && name_valid_namespace(login))
+        snprintf(out, NAMESPACE_SIZE, "%s", login);
+    else
+        snprintf(out, NAMESPACE_SIZE, "%u", (unsigned)uid);
+}

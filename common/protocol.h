@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The wire: the one description of what daemon and library say to each other.
+ *
+ * A Unix stream socket carries frames: a header, then `size - sizeof(header)` bytes of the struct
+ * that belongs to the opcode. Numbers are in native byte order, texts are NUL-padded. The first
+ * frame of a connection is OP_HELLO. Every request gets one reply with its opcode and serial, in
+ * order unless the request asked to wait; many may be on their way at once. A reply with
+ * status < 0 (a negative errno) carries a sentence instead of the struct. A frame that is no
+ * frame gets such a reply, and the connection is closed.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "name.h"
+
+#define WIRE_MAGIC 0x444d4853u /* "SHMD" */
+#define WIRE_VERSION 1
+#define WIRE_FRAME_MAX 8192u  /* bytes of a frame, either way, with its header */
+#define WIRE_REQUEST_MAX 512u /* bytes of a request, with its header */
+#define WIRE_TEXT_MAX 512u    /* bytes of an error's sentence with its NUL */
+
+enum wire_op {
+    OP_HELLO = 1, /* wire_hello   -> wire_welcome */
+    OP_PING,      /* nothing      -> nothing */
+    OP_CREATE,    /* wire_create  -> wire_opened */
+    OP_OPEN,      /* wire_open    -> wire_opened */
+    OP_ATTACH,    /* wire_attach  -> wire_opened; takes a lease */
+    OP_DETACH,    /* wire_detach  -> nothing; ends a lease */
+    OP_STAT,      /* wire_target  -> wire_segment */
+    OP_SET,       /* wire_set     -> wire_segment */
+    OP_REMOVE,    /* wire_target  -> wire_segment, as it was */
+    OP_LIST,      /* wire_list    -> wire_page */
+    OP_INFO,      /* nothing      -> wire_info */
+    OP_END
+};
+
+enum {
+    FRAME_NOREPLY = 1 << 0, /* request: the caller wants no reply, not even a refusal */
+    FRAME_KNOWN = FRAME_NOREPLY
+};
+
+struct wire_header {
+    uint32_t size; /* bytes of the whole frame */
+    uint16_t opcode;
+    uint16_t flags;
+    uint32_t serial; /* chosen by the caller, returned in the reply */
+    int32_t status;  /* 0 in a request; 0 or a negative errno in a reply */
+};
+
+struct wire_hello {
+    uint32_t magic;
+    uint16_t version_min; /* the versions that the caller speaks */
+    uint16_t version_max;
+    uint64_t reserved;
+};
+
+struct wire_welcome {
+    uint32_t magic;
+    uint16_t version; /* the one chosen */
+    uint16_t reserved;
+    uint32_t daemon_pid;
+    uint32_t daemon_uid; /* creator (cuid) of every brokered segment */
+    uint64_t ipc_namespace; /* inode of the daemon's /proc/self/ns/ipc; 0: unknown */
+    uint64_t generation;    /* counts the starts of shmd on this registry */
+    uint64_t registry_size; /* bytes */
+    int32_t registry_shmid; /* -1: the public view is off */
+    uint32_t registry_capacity;
+    char version_text[32];
+    char home[NAMESPACE_SIZE]; /* the caller's own namespace */
+};
+
+/* How a request points at a segment. */
+enum wire_by { BY_NAME = 0, BY_KEY = 1, BY_SHMID = 2 };
+
+struct wire_target {
+    uint32_t by;
+    int32_t id; /* the key or the shmid */
+    char name[NAME_SIZE];
+};
+
+enum {
+    CREATE_EXCLUSIVE = 1 << 0, /* EEXIST where the name exists */
+    CREATE_MODE = 1 << 1,      /* `mode` is asked for */
+    CREATE_GID = 1 << 2,       /* `gid` is asked for */
+    CREATE_KEY = 1 << 3,       /* `key` is asked for */
+    CREATE_NORESERVE = 1 << 4, /* SHM_NORESERVE */
+    CREATE_KNOWN = (1 << 5) - 1
+};
+
+struct wire_create {
+    char name[NAME_SIZE];
+    uint64_t size;       /* bytes */
+    uint64_t request_id; /* random: a create sent again after a lost reply is the same create */
+    uint32_t flags;
+    uint32_t mode;
+    uint32_t gid;
+    int32_t key;
+};
+
+enum {
+    OPEN_WAIT = 1 << 0, /* reply once the name exists; at most WIRE_WAITS_MAX a connection */
+    OPEN_KNOWN = OPEN_WAIT
+};
+#define WIRE_WAITS_MAX 16
+
+struct wire_open {
+    struct wire_target target;
+    uint32_t flags;
+    uint32_t reserved;
+};
+
+enum {
+    OPENED_CREATED = 1 << 0, /* this request made it */
+};
+
+struct wire_opened {
+    uint64_t instance; /* of the registry's entry: never used twice */
+    uint64_t size;     /* bytes: shm_segsz */
+    int32_t shmid;
+    int32_t key;
+    uint32_t flags;
+    uint32_t reserved;
+    char name[NAME_SIZE];
+};
+
+enum {
+    ATTACH_READ_ONLY = 1 << 0,
+    ATTACH_KNOWN = ATTACH_READ_ONLY
+};
+
+struct wire_attach {
+    struct wire_target target;
+    uint32_t lease; /* chosen by the caller, once in a connection */
+    uint32_t flags;
+};
+
+struct wire_detach {
+    uint32_t lease;
+    uint32_t reserved;
+};
+
+enum { SET_MODE = 1 << 0, SET_UID = 1 << 1, SET_GID = 1 << 2, SET_KNOWN = (1 << 3) - 1 };
+
+struct wire_set {
+    struct wire_target target;
+    uint32_t mask;
+    uint32_t mode;
+    uint32_t uid;
+    uint32_t gid;
+};
+
+enum {
+    SEGMENT_DEST = 1 << 0,   /* SHM_DEST: goes with the last attachment */
+    SEGMENT_LOCKED = 1 << 1, /* SHM_LOCKED */
+    SEGMENT_PINNED = 1 << 2, /* one of `nattch` is shmd's own */
+};
+
+/* struct shmid_ds as the kernel has it, and what the broker knows beside it. */
+struct wire_segment {
+    char name[NAME_SIZE];
+    uint64_t instance;
+    uint64_t size; /* shm_segsz, bytes */
+    uint64_t nattch;
+    int64_t atime, dtime, ctime; /* seconds since 1970; 0: never */
+    int64_t created;             /* the broker's: nanoseconds since 1970 */
+    int32_t shmid;
+    int32_t key;
+    uint32_t uid, gid, cuid, cgid;
+    uint32_t mode; /* 0777 bits */
+    uint32_t seq;
+    uint32_t cpid, lpid;
+    uint32_t flags;
+    uint32_t leases;
+    uint32_t creator_uid, creator_pid; /* who asked the broker for it */
+    uint32_t reserved[2];
+};
+
+#define WIRE_PAGE_RECORDS 16
+
+struct wire_list {
+    uint32_t cursor; /* 0, then `cursor` of the page before */
+    uint32_t reserved;
+};
+
+struct wire_page {
+    uint32_t cursor; /* 0: this was the last page */
+    uint32_t count;  /* records that follow, at most WIRE_PAGE_RECORDS */
+    struct wire_segment records[];
+};
+
+struct wire_info {
+    char version_text[32];
+    uint64_t generation;
+    uint64_t started;  /* nanoseconds since 1970 */
+    uint64_t uptime;   /* nanoseconds */
+    uint64_t segments; /* brokered now */
+    uint64_t bytes;    /* of them */
+    uint64_t requests; /* served since the start */
+    uint64_t refused;  /* of them, answered with an error */
+    uint64_t max_size; /* limit: bytes of one segment */
+    uint32_t pid, uid;
+    uint32_t capacity; /* limit: segments */
+    uint32_t connections;
+    uint32_t max_connections;
+    uint32_t max_connections_user;
+    uint32_t leases;
+    uint32_t max_leases; /* limit: a connection */
+    uint32_t max_mode;
+    int32_t registry_shmid;
+    int32_t key_first, key_last; /* range that keys are taken from */
+};
+
+#define WIRE_FITS(type, bytes) \
+    _Static_assert(sizeof(struct type) == (bytes) && (bytes) % 8 == 0, #type " changed its size")
+
+WIRE_FITS(wire_header, 16);
+WIRE_FITS(wire_hello, 16);
+WIRE_FITS(wire_welcome, 144);
+WIRE_FITS(wire_target, 136);
+WIRE_FITS(wire_create, 160);
+WIRE_FITS(wire_open, 144);
+WIRE_FITS(wire_opened, 160);
+WIRE_FITS(wire_attach, 144);
+WIRE_FITS(wire_detach, 8);
+WIRE_FITS(wire_set, 152);
+WIRE_FITS(wire_segment, 248);
+WIRE_FITS(wire_list, 8);
+WIRE_FITS(wire_page, 8);
+WIRE_FITS(wire_info, 144);
+
+_Static_assert(sizeof(struct wire_header) + sizeof(struct wire_create) <= WIRE_REQUEST_MAX, "request");
+_Static_assert(sizeof(struct wire_header) + sizeof(struct wire_page) +
+                   WIRE_PAGE_RECORDS * sizeof(struct wire_segment) <= WIRE_FRAME_MAX, "page");
+_Static_assert(sizeof(struct wire_header) + WIRE_TEXT_MAX <= WIRE_FRAME_MAX, "text");
