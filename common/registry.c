@@ -44,7 +44,7 @@ int reg_view_init(struct reg_view *view, const void *segment, uint64_t size)
         .buckets = reg_buckets_for(capacity),
         .hash_seed = h->hash_seed,
     };
-    view->entry = (const struct reg_entry *)(view->bucket + view->buckets);
+    view->entry = (const struct reg_entry *)(const void *)(view->bucket + view->buckets);
     return 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The registry: one System V segment that is the daemon's only table, its durable state and the
- * public directory in one. This file is its layout and the way to read it; daemon/registry.c is
+ * public directory in one. This file is its layout and the way to read it; daemon/table.c is
  * the only writer.
  *
  *     header | bucket[buckets] | entry[capacity]

@@ -1,1 +1,307 @@
-int main(void) { return 1; }
+/* SPDX-License-Identifier: MIT */
+/* From the command line to a broker that serves, and to its end. */
+#include <event2/event.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "adopt.h"
+#include "listen.h"
+#include "log.h"
+#include "notify.h"
+#include "options.h"
+#include "parse.h"
+#include "privilege.h"
+#include "server.h"
+#include "util.h"
+
+enum { EXIT_SERVED = 3 };
+
+struct shmd {
+    struct options options;
+    struct broker broker;
+    struct listen listen;
+    struct server server;
+    struct event_base *base;
+    struct event *term, *intr, *hup;
+};
+
+static int64_t clock_ns(clockid_t clock)
+{
+    struct timespec ts;
+
+    clock_gettime(clock, &ts);
+    return ts.tv_sec * 1000000000ll + ts.tv_nsec;
+}
+
+/* The file, then what the command line says over it. */
+static int load_config(const struct options *o, struct config *c)
+{
+    char error[CONFIG_ERROR_MAX];
+    int r = 0;
+
+    if (o->config || !o->user)
+        r = config_load(c, o->config ? o->config : SHMD_CONFIG_FILE, o->config != NULL, error);
+    else
+        config_init(c);
+    if (r < 0) {
+        log_error("%s", error);
+        return r;
+    }
+    if (o->log_level >= 0)
+        c->log_level = o->log_level;
+    if (o->socket && strlen(o->socket) >= LISTEN_PATH_MAX) {
+        log_error("--socket: a path has at most %d bytes", LISTEN_PATH_MAX - 1);
+        return -ENAMETOOLONG;
+    }
+    if (o->socket) {
+        snprintf(c->socket, sizeof(c->socket), "%s", o->socket);
+    } else if (o->user && strcmp(c->socket, SOCKET_SYSTEM) == 0) {
+        r = socket_private(c->socket, true);
+        if (r == -EPERM)
+            log_error("the folder of %s must be a real one, yours, and closed to others (0700)",
+                      c->socket);
+        else if (r < 0)
+            log_error("%s: %s", c->socket, strerror(-r));
+    }
+    if (o->user)
+        c->socket_mode = 0600;
+    return r;
+}
+
+static void on_end(evutil_socket_t signum, short what, void *data)
+{
+    struct shmd *s = data;
+
+    (void)what;
+    log_info("%s: ending; segments stay", strsignal((int)signum));
+    notify_stopping();
+    event_base_loopbreak(s->base);
+}
+
+/* What holds for life is not taken over, and it is said so. */
+static void keep_fixed(struct config *new, const struct config *old)
+{
+#define KEEP(field, name) \
+    do { \
+        if (memcmp(&new->field, &old->field, sizeof(new->field)) != 0) { \
+            log_warning("%s takes effect at the next start", name); \
+            memcpy(&new->field, &old->field, sizeof(new->field)); \
+        } \
+    } while (0)
+    KEEP(user, "user");
+    KEEP(socket, "socket");
+    KEEP(socket_mode, "socket_mode");
+    KEEP(socket_group, "socket_group");
+    KEEP(capacity, "capacity");
+    KEEP(public_view, "public");
+#undef KEEP
+}
+
+static void on_reload(evutil_socket_t signum, short what, void *data)
+{
+    struct shmd *s = data;
+    struct config new = {0};
+
+    (void)signum;
+    (void)what;
+    notify_reloading();
+    if (load_config(&s->options, &new) < 0) {
+        log_error("the configuration in force stays");
+    } else {
+        keep_fixed(&new, &s->broker.config);
+        s->broker.config = new;
+        log_set_level(new.log_level);
+        log_info("configuration read again");
+    }
+    notify_ready();
+}
+
+static struct event *on_signal(struct shmd *s, int signum, event_callback_fn callback)
+{
+    struct event *e = evsignal_new(s->base, signum, callback, s);
+
+    if (e && event_add(e, NULL) < 0) {
+        event_free(e);
+        e = NULL;
+    }
+    return e;
+}
+
+static int start_loop(struct shmd *s)
+{
+    struct event_config *config = event_config_new();
+
+    if (config) {
+        event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+        event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+        s->base = event_base_new_with_config(config);
+        event_config_free(config);
+    }
+    if (s->base) {
+        s->term = on_signal(s, SIGTERM, on_end);
+        s->intr = on_signal(s, SIGINT, on_end);
+        s->hup = on_signal(s, SIGHUP, on_reload);
+    }
+    if (s->hup && s->intr && s->term)
+        return 0;
+    log_error("cannot start the event loop: %s", strerror(errno));
+    return -ENOMEM;
+}
+
+static int become_user(struct shmd *s)
+{
+    const char *user = s->broker.config.user;
+    char error[PRIVILEGE_ERROR_MAX];
+    int r;
+
+    if (geteuid() == 0 && !*user && !s->options.user)
+        log_warning("running as root, which shmd needs not and should not: set user in shmd.conf");
+    if (!*user)
+        return 0;
+    r = privilege_drop(user, s->broker.config.socket, error);
+    if (r < 0)
+        log_error("%s", error);
+    return r;
+}
+
+static int adopt(struct shmd *s)
+{
+    struct broker *b = &s->broker;
+    struct stat ns;
+    char error[ADOPT_ERROR_MAX] = "";
+    int r;
+
+    b->ipc_namespace = stat("/proc/self/ns/ipc", &ns) == 0 ? ns.st_ino : 0;
+
+    const struct adopt_request rq = {
+        .socket = s->listen.path,
+        .capacity = b->config.capacity,
+        .public_view = b->config.public_view,
+        .ipc_namespace = b->ipc_namespace,
+    };
+
+    r = adopt_open(&b->table, &sysv_kernel, &rq, error);
+    if (r < 0) {
+        log_error("%s", error);
+        return r;
+    }
+    b->group_is_private = privilege_group_is_private(geteuid(), getegid());
+    if (!b->group_is_private)
+        log_warning("group %u has other members, whom the kernel would let into every segment with "
+                    "group bits: such modes are refused", (unsigned)getegid());
+
+    unsigned orphans = adopt_orphans(&b->table);
+
+    if (orphans)
+        log_warning("%u segments created by uid %u are in no registry of this broker: see ipcs -m",
+                    orphans, (unsigned)geteuid());
+    return 0;
+}
+
+static void check_kernel(void)
+{
+    _cleanup_fclose_ FILE *f = fopen("/proc/sys/kernel/shm_rmid_forced", "re");
+
+    if (f && fgetc(f) == '1')
+        log_warning("kernel.shm_rmid_forced is 1: the kernel removes segments that nobody has "
+                    "attached; they live here only as long as shmd pins them");
+}
+
+static int serve(struct shmd *s)
+{
+    const struct config *c = &s->broker.config;
+    char error[LISTEN_ERROR_MAX];
+    gid_t gid = (gid_t)-1;
+    int r = *c->socket_group ? parse_group(c->socket_group, &gid) : 0;
+
+    if (r == 0)
+        r = listen_open(&s->listen, c->socket_mode, gid, error);
+    else
+        snprintf(error, sizeof(error), "socket_group = %s: there is no such group", c->socket_group);
+    if (r == 0) {
+        r = server_init(&s->server, s->base, &s->broker, s->listen.fd);
+        if (r == 0 && s->options.idle_exit >= 0)
+            r = server_exit_when_idle(&s->server, s->options.idle_exit);
+        if (r < 0)
+            snprintf(error, sizeof(error), "%s", strerror(-r));
+    }
+    if (r == 0)
+        r = listen_publish(&s->listen, error);
+    if (r < 0) {
+        log_error("%s", error);
+        return r;
+    }
+    log_info("serving %s as uid %u, registry shmid %d, %u segments", s->listen.path,
+             (unsigned)geteuid(), s->broker.table.shmid, s->broker.table.header->used);
+    notify_ready();
+    if (s->options.ready_fd >= 0 && write(s->options.ready_fd, "\n", 1) < 0)
+        log_warning("--ready-fd: %s", strerror(errno));
+    cleanup_close(&s->options.ready_fd);
+    s->options.ready_fd = -1;
+    return event_base_dispatch(s->base) < 0 ? -EIO : 0;
+}
+
+static int run(struct shmd *s)
+{
+    char error[LISTEN_ERROR_MAX];
+    int r = load_config(&s->options, &s->broker.config);
+
+    if (r < 0)
+        return EXIT_FAILURE;
+    log_set_level(s->broker.config.log_level);
+    if (s->options.check_config)
+        return EXIT_SUCCESS;
+    umask(022);
+    signal(SIGPIPE, SIG_IGN);
+    s->broker.started = clock_ns(CLOCK_REALTIME);
+    s->broker.started_mono = clock_ns(CLOCK_MONOTONIC);
+    s->broker.is_private = s->options.user;
+    privilege_raise_files(s->broker.config.connections);
+    if (become_user(s) < 0)
+        return EXIT_FAILURE;
+    check_kernel();
+    r = listen_lock(&s->listen, s->broker.config.socket, error);
+    if (r < 0) {
+        log_error("%s", error);
+        return r == -EBUSY ? EXIT_SERVED : EXIT_FAILURE;
+    }
+    if (adopt(s) < 0 || start_loop(s) < 0 || serve(s) < 0)
+        return EXIT_FAILURE;
+    return EXIT_SUCCESS;
+}
+
+static void finish(struct shmd *s)
+{
+    server_done(&s->server);
+    if (s->term)
+        event_free(s->term);
+    if (s->intr)
+        event_free(s->intr);
+    if (s->hup)
+        event_free(s->hup);
+    if (s->base)
+        event_base_free(s->base);
+    if (s->options.idle_exit >= 0 && s->broker.table.header)
+        adopt_discard(&s->broker.table);
+    table_done(&s->broker.table);
+    listen_done(&s->listen);
+    libevent_global_shutdown();
+}
+
+int main(int argc, char **argv)
+{
+    static struct shmd s = {.listen = LISTEN_INIT};
+    int r;
+
+    log_open("shmd");
+    TAILQ_INIT(&s.broker.waits);
+    TAILQ_INIT(&s.server.peers);
+    r = options_parse(&s.options, argc, argv);
+    if (r >= 0)
+        return r;
+    r = run(&s);
+    finish(&s);
+    return r;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Finding the registry at start, or making it, and holding every entry against the kernel.
+ *
+ * Its key follows from the socket's path. As anybody can work the key out and take it first, there
+ * are several candidates: all are looked at, those of other creators passed over, and a
+ * new registry takes the first free one.
+ */
+#pragma once
+
+#include "table.h"
+
+#define ADOPT_ERROR_MAX 256
+
+struct adopt_request {
+    const char *socket; /* absolute path */
+    uint32_t capacity;
+    bool public_view;
+    uint64_t ipc_namespace;
+};
+
+/* 0 and a table ready to work with, or a negative errno and a sentence; nothing changed then. */
+int adopt_open(struct table *t, const struct sysv_ops *sysv, const struct adopt_request *rq,
+               char error[ADOPT_ERROR_MAX]);
+
+/* Remove an empty registry at the end of a private broker. */
+void adopt_discard(struct table *t);
+
+/* How many segments of our creator no registry of ours knows: reported, never touched. */
+unsigned adopt_orphans(struct table *t);

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+#include "caller.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "table.h"
+#include "util.h"
+
+static int read_groups(struct caller *c, int fd)
+{
+    for (unsigned room = 16;; room *= 4) {
+        socklen_t size = room * (socklen_t)sizeof(gid_t);
+        gid_t *groups = malloc(size);
+
+        if (!groups)
+            return -ENOMEM;
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) == 0) {
+            c->groups = groups;
+            c->n_groups = (unsigned)(size / sizeof(gid_t));
+            return 0;
+        }
+        int r = -errno;
+
+        free(groups);
+        if (r != -ERANGE)
+            return r;
+    }
+}
+
+/* Reading the user database costs more than all the rest of a connection: remember the last ones. */
+static void home_of(uid_t uid, char home[NAMESPACE_SIZE])
+{
+    static struct {
+        uid_t uid;
+        time_t until;
+        char home[NAMESPACE_SIZE];
+    } cache[64];
+    struct timespec now;
+    __auto_type slot = &cache[uid % ARRAY_LEN(cache)];
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    if (slot->uid != uid || slot->until <= now.tv_sec) {
+        struct passwd *pw = getpwuid(uid);
+
+        name_of_user(uid, pw ? pw->pw_name : NULL, slot->home);
+        slot->uid = uid;
+        slot->until = now.tv_sec + 10;
+    }
+    memcpy(home, slot->home, NAMESPACE_SIZE);
+}
+
+int caller_init(struct caller *c, int fd)
+{
+    struct ucred cred;
+    socklen_t size = sizeof(cred);
+
+    *c = (struct caller){0};
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
+        return -errno;
+    c->uid = cred.uid;
+    c->gid = cred.gid;
+    c->pid = cred.pid;
+    if (cred.uid == OVERFLOW_ID || cred.gid == OVERFLOW_ID)
+        return -EOVERFLOW;
+    home_of(cred.uid, c->home);
+    return read_groups(c, fd);
+}
+
+static void give_back(struct table *t, const struct lease *l)
+{
+    struct reg_entry *e = &t->entry[l->index];
+
+    if (e->instance == l->instance)
+        table_lease(e, -1);
+}
+
+void caller_done(struct caller *c, struct table *t)
+{
+    for (unsigned i = 0; i < c->n_leases; i++)
+        give_back(t, &c->leases[i]);
+    free(c->leases);
+    free(c->groups);
+    *c = (struct caller){0};
+}
+
+bool caller_in_group(const struct caller *c, gid_t gid)
+{
+    if (c->gid == gid)
+        return true;
+    for (unsigned i = 0; i < c->n_groups; i++)
+        if (c->groups[i] == gid)
+            return true;
+    return false;
+}
+
+/* Newest first: what was attached last is mostly detached first. */
+static struct lease *find(struct caller *c, uint32_t id)
+{
+    for (unsigned i = c->n_leases; i-- > 0;)
+        if (c->leases[i].id == id)
+            return &c->leases[i];
+    return NULL;
+}
+
+int caller_take_lease(struct caller *c, struct table *t, struct reg_entry *e, uint32_t id,
+                      uint32_t flags)
+{
+    if (find(c, id))
+        return -EEXIST;
+    if (c->n_leases == c->room) {
+        unsigned room = c->room ? c->room * 2 : 8;
+        struct lease *leases = reallocarray(c->leases, room, sizeof(*leases));
+
+        if (!leases)
+            return -ENOMEM;
+        c->leases = leases;
+        c->room = room;
+    }
+    c->leases[c->n_leases++] = (struct lease){
+        .id = id, .index = table_index(t, e), .instance = e->instance, .flags = flags};
+    table_lease(e, 1);
+    return 0;
+}
+
+int caller_end_lease(struct caller *c, struct table *t, uint32_t id)
+{
+    struct lease *l = find(c, id);
+
+    if (!l)
+        return -ENOENT;
+    give_back(t, l);
+    *l = c->leases[--c->n_leases];
+    return 0;
+}

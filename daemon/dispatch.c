@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+#include "dispatch.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#include "log.h"
+#include "ops.h"
+
+static const struct {
+    uint16_t size;       /* of the body, exactly */
+    bool before_hello;   /* allowed before the handshake */
+    bool may_be_silent;  /* FRAME_NOREPLY makes sense */
+    int (*handle)(struct request *rq);
+} table[OP_END] = {
+    [OP_HELLO] = {sizeof(struct wire_hello), true, false, op_hello},
+    [OP_PING] = {0, false, false, op_ping},
+    [OP_CREATE] = {sizeof(struct wire_create), false, false, op_create},
+    [OP_OPEN] = {sizeof(struct wire_open), false, false, op_open},
+    [OP_ATTACH] = {sizeof(struct wire_attach), false, true, op_attach},
+    [OP_DETACH] = {sizeof(struct wire_detach), false, true, op_detach},
+    [OP_STAT] = {sizeof(struct wire_target), false, false, op_stat},
+    [OP_SET] = {sizeof(struct wire_set), false, false, op_set},
+    [OP_REMOVE] = {sizeof(struct wire_target), false, false, op_remove},
+    [OP_LIST] = {sizeof(struct wire_list), false, false, op_list},
+    [OP_INFO] = {0, false, false, op_info},
+};
+
+int request_fail(struct request *rq, int error, const char *fmt, ...)
+{
+    va_list args;
+    int n;
+
+    va_start(args, fmt);
+    n = vsnprintf(rq->reply, WIRE_TEXT_MAX, fmt, args);
+    va_end(args);
+    n = n < 0 ? 0 : MIN(n, (int)WIRE_TEXT_MAX - 1);
+    /* Frames stay multiples of 8, so that every struct in the buffer is aligned. */
+    rq->reply_size = ((uint32_t)n + 8) & ~7u;
+    memset((char *)rq->reply + n, 0, rq->reply_size - (uint32_t)n);
+    return error;
+}
+
+void *request_reply(struct request *rq, size_t size)
+{
+    rq->reply_size = (uint32_t)size;
+    return memset(rq->reply, 0, size);
+}
+
+/* What is wrong with the frame itself; after it nobody knows where the next one starts. */
+static int check_frame(struct request *rq, const struct wire_header *h)
+{
+    if (h->size < sizeof(*h) || h->size > WIRE_REQUEST_MAX)
+        return request_fail(rq, -EPROTO, "a request of %u bytes: %zu to %u are possible", h->size,
+                            sizeof(*h), WIRE_REQUEST_MAX);
+    if (h->opcode == 0 || h->opcode >= OP_END)
+        return request_fail(rq, -EPROTO, "opcode %u is unknown to shmd " SHMD_VERSION, h->opcode);
+    if (h->size != sizeof(*h) + table[h->opcode].size)
+        return request_fail(rq, -EPROTO, "a request of opcode %u has %zu bytes, not %u", h->opcode,
+                            sizeof(*h) + table[h->opcode].size, h->size);
+    if (h->flags & ~FRAME_KNOWN || h->status != 0 ||
+        (h->flags & FRAME_NOREPLY && !table[h->opcode].may_be_silent))
+        return request_fail(rq, -EPROTO, "flags 0x%x, status %d: not in a request of opcode %u",
+                            h->flags, h->status, h->opcode);
+    if (!rq->caller->ready && !table[h->opcode].before_hello)
+        return request_fail(rq, -EPROTO, "the first request is the handshake");
+    return 0;
+}
+
+static void finish(const struct request *rq, const struct wire_header *h, int status, uint8_t *out,
+                   size_t *out_len)
+{
+    struct wire_header reply = {
+        .size = (uint32_t)sizeof(reply) + rq->reply_size,
+        .opcode = h->opcode,
+        .serial = h->serial,
+        .status = status,
+    };
+
+    memcpy(out, &reply, sizeof(reply));
+    *out_len = reply.size;
+}
+
+enum dispatch_result dispatch(struct broker *b, struct caller *c, const uint8_t *in, size_t len,
+                              size_t *used, uint8_t *out, size_t *out_len)
+{
+    struct wire_header h;
+    uint64_t body[(WIRE_REQUEST_MAX - sizeof(h)) / 8];
+    struct request rq = {
+        .broker = b, .caller = c, .body = body, .reply = out + sizeof(h)};
+
+    *used = *out_len = 0;
+    if (len < sizeof(h))
+        return DISPATCH_MORE;
+    memcpy(&h, in, sizeof(h));
+    rq.serial = h.serial;
+    b->requests++;
+
+    int r = check_frame(&rq, &h);
+
+    if (r < 0) {
+        b->refused++;
+        log_debug("uid %u pid %d: malformed frame: %s", (unsigned)c->uid, c->pid, (char *)rq.reply);
+        finish(&rq, &h, r, out, out_len);
+        return DISPATCH_CLOSE;
+    }
+    if (len < h.size) {
+        b->requests--;
+        return DISPATCH_MORE;
+    }
+    memcpy(body, in + sizeof(h), h.size - sizeof(h));
+    *used = h.size;
+    r = table[h.opcode].handle(&rq);
+    if (r < 0)
+        b->refused++;
+    if (r != REQUEST_E_LATER && !(h.flags & FRAME_NOREPLY))
+        finish(&rq, &h, r, out, out_len);
+    return r == -EPROTO ? DISPATCH_CLOSE : DISPATCH_DONE;
+}

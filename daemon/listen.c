@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+#include "listen.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "util.h"
+
+static int SHMD_PRINTF(3, 4) fail(char error[LISTEN_ERROR_MAX], int r, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(error, LISTEN_ERROR_MAX, fmt, args);
+    va_end(args);
+    return r;
+}
+
+static int resolve(struct listen *l, const char *path, char error[LISTEN_ERROR_MAX])
+{
+    const char *slash = strrchr(path, '/');
+    char folder[PATH_MAX], real[PATH_MAX];
+
+    if (strlen(path) >= LISTEN_PATH_MAX)
+        return fail(error, -ENAMETOOLONG, "%s: a socket's path has at most %d bytes", path,
+                    LISTEN_PATH_MAX - 1);
+    snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) + 1 : 2, slash ? path : "./");
+    if (mkdir(folder, 0755) < 0 && errno != EEXIST)
+        return fail(error, -errno, "cannot make %s: %s", folder, strerror(errno));
+    if (!realpath(folder, real))
+        return fail(error, -errno, "%s: %s", folder, strerror(errno));
+    slash = slash ? slash + 1 : path;
+    if (!*slash)
+        return fail(error, -EINVAL, "%s: not the path of a socket", path);
+
+    int n = snprintf(l->path, sizeof(l->path), "%s/%s", strcmp(real, "/") ? real : "", slash);
+
+    if (n < 0 || n >= LISTEN_PATH_MAX)
+        return fail(error, -ENAMETOOLONG, "%.128s...: a socket's path has at most %d bytes", l->path,
+                    LISTEN_PATH_MAX - 1);
+    return 0;
+}
+
+int listen_lock(struct listen *l, const char *path, char error[LISTEN_ERROR_MAX])
+{
+    char lock[PATH_MAX + 8];
+    int r = resolve(l, path, error);
+
+    if (r < 0)
+        return r;
+    snprintf(lock, sizeof(lock), "%s.lock", l->path);
+    l->lock = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (l->lock < 0)
+        return fail(error, -errno, "cannot open %.200s: %s", lock, strerror(errno));
+    if (flock(l->lock, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    if (errno == EWOULDBLOCK)
+        return fail(error, -EBUSY, "another shmd serves %.200s", l->path);
+    return fail(error, -errno, "cannot lock %.200s: %s", lock, strerror(errno));
+}
+
+static void set_address(struct sockaddr_un *address, const struct listen *l)
+{
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    snprintf(address->sun_path, sizeof(address->sun_path), "%.103s.new", l->path);
+}
+
+int listen_open(struct listen *l, mode_t mode, gid_t gid, char error[LISTEN_ERROR_MAX])
+{
+    struct sockaddr_un a;
+    mode_t old;
+    int r;
+
+    set_address(&a, l);
+    l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (l->fd < 0)
+        return fail(error, -errno, "socket: %s", strerror(errno));
+    unlink(a.sun_path);
+    old = umask(0177);
+    r = bind(l->fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0;
+    umask(old);
+    if (r < 0)
+        return fail(error, r, "cannot make %s: %s", a.sun_path, strerror(-r));
+    if (gid != (gid_t)-1 && chown(a.sun_path, (uid_t)-1, gid) < 0)
+        return fail(error, -errno, "cannot give %s to group %u: %s (the daemon's user must be in it)",
+                    a.sun_path, (unsigned)gid, strerror(errno));
+    if (chmod(a.sun_path, mode) < 0 || listen(l->fd, SOMAXCONN) < 0)
+        return fail(error, -errno, "%s: %s", a.sun_path, strerror(errno));
+    return 0;
+}
+
+int listen_publish(struct listen *l, char error[LISTEN_ERROR_MAX])
+{
+    struct sockaddr_un a;
+
+    set_address(&a, l);
+    if (rename(a.sun_path, l->path) < 0)
+        return fail(error, -errno, "cannot make %.200s: %s", l->path, strerror(errno));
+    l->published = true;
+    return 0;
+}
+
+void listen_done(struct listen *l)
+{
+    struct sockaddr_un a;
+
+    set_address(&a, l);
+    if (l->fd >= 0)
+        unlink(l->published ? l->path : a.sun_path);
+    cleanup_close(&l->fd);
+    cleanup_close(&l->lock);
+    l->fd = l->lock = -1;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The socket in the file system. A lock beside it (PATH.lock), held for life, keeps a second shmd
+ * out; the socket is made as PATH.new and renamed when it can be served, so that whoever sees it can
+ * connect, and a stale one is replaced without a gap.
+ */
+#pragma once
+
+#include <limits.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "paths.h"
+
+#define LISTEN_PATH_MAX (SOCKET_PATH_MAX - 4) /* ".new" must fit too */
+#define LISTEN_ERROR_MAX 256
+
+struct listen {
+    char path[PATH_MAX]; /* absolute, its folder resolved */
+    int lock;
+    int fd;
+    bool published;
+};
+#define LISTEN_INIT {.lock = -1, .fd = -1}
+
+/* Take the lock. -EBUSY: another shmd serves this path; else what went wrong. `error` has a sentence. */
+int listen_lock(struct listen *l, const char *path, char error[LISTEN_ERROR_MAX]);
+
+/* Make the socket and listen; `gid` (gid_t)-1: as it is. It is not visible until listen_publish. */
+int listen_open(struct listen *l, mode_t mode, gid_t gid, char error[LISTEN_ERROR_MAX]);
+int listen_publish(struct listen *l, char error[LISTEN_ERROR_MAX]);
+
+/* Remove the socket, close all. The lock file stays: removing it would race with the next shmd. */
+void listen_done(struct listen *l);

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/* Handlers that make, find, hold, change and remove segments. */
+#include "ops.h"
+
+#include <string.h>
+
+#include "log.h"
+#include "policy.h"
+
+void ops_fill_opened(struct wire_opened *to, const struct reg_entry *e, uint32_t flags)
+{
+    to->instance = e->instance;
+    to->size = e->size;
+    to->shmid = table_shmid(e);
+    to->key = e->key;
+    to->flags = flags;
+    memcpy(to->name, e->name, NAME_SIZE);
+}
+
+static int resolve(struct request *rq, const char text[NAME_SIZE], char name[NAME_SIZE])
+{
+    const char *why = NULL;
+
+    if (text[NAME_SIZE - 1] != 0)
+        return request_fail(rq, -EINVAL, "a name without its end");
+    /* Readers compare whole words, so nothing may hide behind the end. */
+    for (size_t i = strlen(text); i < NAME_SIZE; i++)
+        if (text[i] != 0)
+            return request_fail(rq, -EINVAL, "a name with a NUL inside");
+    if (name_resolve(text, rq->caller->home, name, &why) < 0)
+        return request_fail(rq, -EINVAL, "%s", why);
+    return 0;
+}
+
+static int find_number(struct request *rq, const struct wire_target *target, struct reg_entry **e)
+{
+    struct table *t = &rq->broker->table;
+    int id = target->by == BY_KEY ? t->sysv->find(target->id) : target->id;
+
+    *e = id >= 0 ? table_find_shmid(t, id) : NULL;
+    if (*e)
+        return 0;
+    if (target->by == BY_KEY)
+        return request_fail(rq, -ENOENT, "no brokered segment has key 0x%08x", (unsigned)target->id);
+    return request_fail(rq, -ENOENT, "no brokered segment has shmid %d", target->id);
+}
+
+int ops_find(struct request *rq, const struct wire_target *target, char name[NAME_SIZE],
+             struct reg_entry **e, struct shmid_ds *ds)
+{
+    int r;
+
+    name[0] = 0;
+    if (target->by == BY_NAME) {
+        r = resolve(rq, target->name, name);
+        if (r < 0)
+            return r;
+        *e = table_find(&rq->broker->table, name);
+        if (!*e)
+            return request_fail(rq, -ENOENT, "%s does not exist", name);
+    } else if (target->by == BY_KEY || target->by == BY_SHMID) {
+        r = find_number(rq, target, e);
+        if (r < 0)
+            return r;
+    } else {
+        return request_fail(rq, -EINVAL, "a segment is meant by name, key or shmid");
+    }
+
+    char known[NAME_SIZE];
+
+    memcpy(known, (*e)->name, NAME_SIZE);
+    if (segment_check(&rq->broker->table, *e, ds) < 0)
+        return request_fail(rq, -EIDRM, "%s was removed behind the broker's back (ipcrm?): create it "
+                            "anew", known);
+    return 0;
+}
+
+static int refuse_create(struct request *rq, const struct segment_request *s, int error)
+{
+    unsigned long long size = s->size;
+
+    switch (error) {
+    case -EXFULL:
+        return request_fail(rq, error, "the registry is full: its capacity is %u segments",
+                            rq->broker->table.view.capacity);
+    case -EADDRINUSE:
+        if (s->key)
+            return request_fail(rq, error, "key 0x%08x is taken by another segment (see ipcs -m)",
+                                (unsigned)s->key);
+        return request_fail(rq, error, "no free key found in key_range: somebody else uses it");
+    case -ENOSPC:
+        return request_fail(rq, error, "the kernel has no room for %llu bytes: kernel.shmmni or "
+                            "kernel.shmall is used up (see shmctl-client limits)", size);
+    case -ENOMEM:
+        return request_fail(rq, error, "the kernel has no memory for %llu bytes", size);
+    case -EINVAL:
+        return request_fail(rq, error, "%llu bytes: the kernel allows no segment of that size "
+                            "(kernel.shmmax)", size);
+    default:
+        return request_fail(rq, error, "the kernel refuses: %s", strerror(-error));
+    }
+}
+
+/* The name exists. Perhaps this very request made it, and only the reply was lost. */
+static int create_existing(struct request *rq, const struct wire_create *w, struct reg_entry *e)
+{
+    bool same = w->request_id != 0 && e->request_id == w->request_id &&
+                e->creator_uid == rq->caller->uid;
+
+    if (!same && w->flags & CREATE_EXCLUSIVE)
+        return request_fail(rq, -EEXIST, "%s exists already", e->name);
+    if (!same && w->size > e->size)
+        return request_fail(rq, -EINVAL, "%s exists with %llu bytes, fewer than the %llu asked for",
+                            e->name, (unsigned long long)e->size, (unsigned long long)w->size);
+    if (!same && w->flags & CREATE_KEY && w->key != e->key)
+        return request_fail(rq, -EEXIST, "%s exists with another key, 0x%08x", e->name,
+                            (unsigned)e->key);
+    ops_fill_opened(request_reply(rq, sizeof(struct wire_opened)), e, same ? OPENED_CREATED : 0);
+    return 0;
+}
+
+int op_create(struct request *rq)
+{
+    const struct wire_create *w = rq->body;
+    struct table *t = &rq->broker->table;
+    struct segment_request s;
+    char name[NAME_SIZE];
+    struct reg_entry *e;
+    struct shmid_ds ds;
+    int r = resolve(rq, w->name, name);
+
+    if (r == 0 && w->flags & ~(uint32_t)CREATE_KNOWN)
+        r = request_fail(rq, -EINVAL, "flags 0x%x of create are unknown here", w->flags);
+    if (r < 0)
+        return r;
+    e = table_find(t, name);
+    if (e && segment_check(t, e, &ds) == 0)
+        return create_existing(rq, w, e);
+    r = policy_create(rq, name, &s);
+    if (r < 0)
+        return r;
+    r = segment_create(t, &s, &e);
+    if (r < 0)
+        return refuse_create(rq, &s, r);
+    log_info("%s created: shmid %d, key 0x%08x, %llu bytes, mode %04o, by uid %u pid %d", e->name,
+             table_shmid(e), (unsigned)e->key, (unsigned long long)e->size, s.mode,
+             (unsigned)rq->caller->uid, rq->caller->pid);
+    ops_fill_opened(request_reply(rq, sizeof(struct wire_opened)), e, OPENED_CREATED);
+    waits_created(rq->broker, e);
+    return 0;
+}
+
+int op_open(struct request *rq)
+{
+    const struct wire_open *w = rq->body;
+    char name[NAME_SIZE];
+    struct reg_entry *e;
+    struct shmid_ds ds;
+    int r;
+
+    if (w->flags & ~(uint32_t)OPEN_KNOWN)
+        return request_fail(rq, -EINVAL, "flags 0x%x of open are unknown here", w->flags);
+    r = ops_find(rq, &w->target, name, &e, &ds);
+    if (r == 0) {
+        ops_fill_opened(request_reply(rq, sizeof(struct wire_opened)), e, 0);
+        return 0;
+    }
+    if (!(w->flags & OPEN_WAIT) || w->target.by != BY_NAME || (r != -ENOENT && r != -EIDRM))
+        return r;
+    r = waits_add(rq->broker, rq->caller, rq->serial, name);
+    return r < 0 ? request_fail(rq, r, "shmd is out of memory") : REQUEST_E_LATER;
+}
+
+int op_attach(struct request *rq)
+{
+    const struct wire_attach *w = rq->body;
+    struct broker *b = rq->broker;
+    char name[NAME_SIZE];
+    struct reg_entry *e;
+    struct shmid_ds ds;
+    int r;
+
+    if (w->flags & ~(uint32_t)ATTACH_KNOWN)
+        return request_fail(rq, -EINVAL, "flags 0x%x of attach are unknown here", w->flags);
+    if (rq->caller->n_leases >= b->config.leases_per_connection)
+        return request_fail(rq, -EDQUOT, "this connection holds %u leases, as many as the limit "
+                            "leases_per_connection allows", rq->caller->n_leases);
+    r = ops_find(rq, &w->target, name, &e, &ds);
+    if (r < 0)
+        return r;
+    r = caller_take_lease(rq->caller, &b->table, e, w->lease, w->flags);
+    if (r == -EEXIST)
+        return request_fail(rq, r, "lease %u of this connection is in use", w->lease);
+    if (r < 0)
+        return request_fail(rq, r, "shmd is out of memory");
+    b->leases++;
+    ops_fill_opened(request_reply(rq, sizeof(struct wire_opened)), e, 0);
+    return 0;
+}
+
+int op_detach(struct request *rq)
+{
+    const struct wire_detach *w = rq->body;
+
+    if (caller_end_lease(rq->caller, &rq->broker->table, w->lease) < 0)
+        return request_fail(rq, -ENOENT, "this connection has no lease %u", w->lease);
+    rq->broker->leases--;
+    return 0;
+}
+
+int op_set(struct request *rq)
+{
+    struct wire_set set = *(const struct wire_set *)rq->body;
+    struct table *t = &rq->broker->table;
+    char name[NAME_SIZE];
+    struct reg_entry *e;
+    struct shmid_ds ds;
+    int r;
+
+    if (set.mask == 0 || set.mask & ~(uint32_t)SET_KNOWN)
+        return request_fail(rq, -EINVAL, "set changes a mode, an owner or a group");
+    r = ops_find(rq, &set.target, name, &e, &ds);
+    if (r == 0)
+        r = policy_set(rq, e, &ds, &set);
+    if (r < 0)
+        return r;
+    r = segment_set(t, e, set.uid, set.gid, set.mode, &ds);
+    if (r < 0)
+        return request_fail(rq, r, "the kernel refuses: %s", strerror(-r));
+    log_info("%s set: owner %u, group %u, mode %04o, by uid %u pid %d", e->name, set.uid, set.gid,
+             set.mode, (unsigned)rq->caller->uid, rq->caller->pid);
+    ops_fill_segment(request_reply(rq, sizeof(struct wire_segment)), t, e, &ds);
+    return 0;
+}
+
+int op_remove(struct request *rq)
+{
+    const struct wire_target *target = rq->body;
+    struct table *t = &rq->broker->table;
+    char name[NAME_SIZE];
+    struct reg_entry *e;
+    struct shmid_ds ds;
+    int r = ops_find(rq, target, name, &e, &ds);
+
+    if (r == 0)
+        r = policy_control(rq, e, &ds, "remove");
+    if (r < 0)
+        return r;
+    ops_fill_segment(request_reply(rq, sizeof(struct wire_segment)), t, e, &ds);
+    log_info("%s removed: shmid %d, by uid %u pid %d", e->name, table_shmid(e),
+             (unsigned)rq->caller->uid, rq->caller->pid);
+    segment_remove(t, e);
+    return 0;
+}

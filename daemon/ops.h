@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* The handlers of all opcodes: they are given a checked body and return a verdict (request.h). */
+#pragma once
+
+#include "request.h"
+
+int op_hello(struct request *rq);
+int op_ping(struct request *rq);
+int op_create(struct request *rq);
+int op_open(struct request *rq);
+int op_attach(struct request *rq);
+int op_detach(struct request *rq);
+int op_stat(struct request *rq);
+int op_set(struct request *rq);
+int op_remove(struct request *rq);
+int op_list(struct request *rq);
+int op_info(struct request *rq);
+
+struct wire_opened;
+
+void ops_fill_opened(struct wire_opened *to, const struct reg_entry *e, uint32_t flags);
+void ops_fill_segment(struct wire_segment *to, const struct table *t, const struct reg_entry *e,
+                      const struct shmid_ds *ds);
+
+/*
+ * The live entry that a target points at, held against the kernel: 0 and *e, *ds. A refusal
+ * otherwise: -EINVAL, -ENOENT, -EIDRM. `name` has the full name asked for, or "".
+ */
+int ops_find(struct request *rq, const struct wire_target *target, char name[NAME_SIZE],
+             struct reg_entry **e, struct shmid_ds *ds);

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One connection. Requests are read into the server's buffer and answered into its other one, then
+ * sent at once; what a full socket leaves over waits in an evbuffer, and until it is gone nothing
+ * more is read. So a peer that never reads costs SERVER_OUT + SERVER_IN bytes, and time of nobody.
+ */
+#pragma once
+
+#include <sys/queue.h>
+
+#include "caller.h"
+
+struct server;
+struct event;
+struct evbuffer;
+
+struct peer {
+    struct server *server;
+    struct caller caller;
+    struct event *readable, *writable;
+    struct evbuffer *left; /* not sent yet; NULL until the socket was full */
+    uint8_t *held;         /* read, but not a whole frame or not served yet */
+    size_t held_len;
+    int fd;
+    TAILQ_ENTRY(peer) link;
+};
+
+/* Takes `fd` and `caller` over when it returns 0. -ENOMEM. */
+int peer_new(struct server *s, int fd, struct caller *caller);
+void peer_free(struct peer *p);
+
+/* Send to a peer: behind what it is being answered just now, or at once. */
+void peer_send(struct caller *c, const void *frame, size_t size);

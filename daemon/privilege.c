@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+#include "privilege.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "log.h"
+#include "util.h"
+
+int privilege_drop(const char *login, const char *socket, char error[PRIVILEGE_ERROR_MAX])
+{
+    struct passwd *pw = getpwnam(login);
+    const char *slash = strrchr(socket, '/');
+    char folder[256];
+
+    if (geteuid() != 0)
+        return 0;
+    if (!pw || pw->pw_uid == 0) {
+        snprintf(error, PRIVILEGE_ERROR_MAX, "user = %s: not a plain user of this host", login);
+        return -EINVAL;
+    }
+    snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - socket) : 0, socket);
+    if (*folder && mkdir(folder, 0755) == 0 && chown(folder, pw->pw_uid, pw->pw_gid) < 0)
+        log_warning("%s: %s", folder, strerror(errno));
+    if (initgroups(login, pw->pw_gid) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
+        setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0) {
+        int r = -errno;
+
+        snprintf(error, PRIVILEGE_ERROR_MAX, "cannot become %s: %s", login, strerror(-r));
+        return r;
+    }
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        log_warning("no_new_privs: %s", strerror(errno));
+    return 0;
+}
+
+bool privilege_group_is_private(uid_t uid, gid_t gid)
+{
+    struct passwd *pw = getpwuid(uid);
+    struct group *gr = getgrgid(gid);
+    _cleanup_free_ char *login = pw ? strdup(pw->pw_name) : NULL;
+    bool shared = false;
+
+    for (char **m = gr ? gr->gr_mem : NULL; m && *m; m++)
+        shared |= !login || strcmp(*m, login) != 0;
+    setpwent();
+    while (!shared && (pw = getpwent()))
+        shared = pw->pw_gid == gid && pw->pw_uid != uid;
+    endpwent();
+    return !shared;
+}
+
+void privilege_raise_files(unsigned connections)
+{
+    struct rlimit limit;
+    rlim_t wanted = connections + 64;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = MIN(wanted, limit.rlim_max);
+    if (limit.rlim_cur < wanted)
+        log_warning("only %llu descriptors are allowed: fewer connections than the limit of %u",
+                    (unsigned long long)limit.rlim_cur, connections);
+    setrlimit(RLIMIT_NOFILE, &limit);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* What the daemon may do, and who shares its group. */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define PRIVILEGE_ERROR_MAX 256
+
+/*
+ * Become the plain user `login` for good, and give it the (new) folder of `socket`. Does nothing
+ * unless root calls. 0 or a negative errno and a sentence.
+ */
+int privilege_drop(const char *login, const char *socket, char error[PRIVILEGE_ERROR_MAX]);
+
+/*
+ * Is nobody but `uid` in group `gid`? The kernel lets the members of a creator's group use the
+ * group bits of all its segments. Reads the user and group databases: may block.
+ */
+bool privilege_group_is_private(uid_t uid, gid_t gid);
+
+/* Let there be descriptors for `connections`, as far as the hard limit allows. */
+void privilege_raise_files(unsigned connections);

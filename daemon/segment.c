@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+#include "segment.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "failpoint.h"
+#include "log.h"
+
+#define KEY_TRIES 64 /* in a range that is at most half full of ours, 64 collisions are an attack */
+
+static int32_t random_key(const struct segment_request *rq)
+{
+    return (int32_t)(rq->key_first + arc4random_uniform(rq->key_last - rq->key_first + 1));
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return ts.tv_sec * 1000000000ll + ts.tv_nsec;
+}
+
+/* shmget under the key that the entry names, so that a crash can be rolled back by it. */
+static int get(struct table *t, struct reg_entry *e, const struct segment_request *rq)
+{
+    int id = -EADDRINUSE;
+
+    for (int i = 0; i < KEY_TRIES; i++) {
+        failpoint();
+        id = t->sysv->create(e->key, rq->size, rq->no_reserve ? SHM_NORESERVE : 0);
+        failpoint();
+        if (id != -EEXIST)
+            return id;
+        if (rq->key)
+            break;
+        table_set_key(e, random_key(rq));
+    }
+    return -EADDRINUSE;
+}
+
+/* Pinned while the mode is still our own: later the owner's bits may keep us out. */
+static int set_up(struct table *t, int shmid, const struct segment_request *rq, void **pin)
+{
+    int r = t->sysv->attach(shmid, true, pin);
+
+    failpoint();
+    if (r < 0)
+        return r;
+    r = t->sysv->set(shmid, rq->uid, rq->gid, rq->mode);
+    failpoint();
+    if (r < 0)
+        t->sysv->detach(*pin);
+    return r;
+}
+
+int segment_create(struct table *t, const struct segment_request *rq, struct reg_entry **ret)
+{
+    struct reg_entry fields = {
+        .size = rq->size,
+        .request_id = rq->request_id,
+        .created = now_ns(),
+        .key = rq->key ? rq->key : random_key(rq),
+        .uid = rq->uid,
+        .gid = rq->gid,
+        .mode = rq->mode,
+        .creator_uid = rq->creator_uid,
+        .creator_pid = (uint32_t)rq->creator_pid,
+    };
+    void *pin = NULL;
+
+    failpoint_enter("create");
+    memcpy(fields.name, rq->name, NAME_SIZE);
+
+    struct reg_entry *e = table_reserve(t, &fields);
+
+    if (!e)
+        return -EXFULL;
+
+    int id = get(t, e, rq);
+    int r = id < 0 ? id : set_up(t, id, rq, &pin);
+
+    if (r < 0) {
+        if (id >= 0)
+            t->sysv->remove(id);
+        table_clear(t, e);
+    } else {
+        table_publish(t, e, id, pin);
+        *ret = e;
+    }
+    failpoint_enter(NULL);
+    return r;
+}
+
+bool segment_is(const struct table *t, const struct reg_entry *e, const struct shmid_ds *ds)
+{
+    return ds->shm_perm.cuid == t->uid && ds->shm_segsz == e->size && segment_ds_key(ds) == e->key;
+}
+
+/* The kernel has no such segment any more: let the name go, and touch nothing else. */
+static void forget(struct table *t, struct reg_entry *e)
+{
+    log_notice("%s (shmid %d, key 0x%08x) was removed behind the broker's back: its name is free",
+               e->name, table_shmid(e), (unsigned)e->key);
+    failpoint_enter("remove");
+    table_removing(t, e);
+    table_clear(t, e);
+    failpoint_enter(NULL);
+}
+
+int segment_check(struct table *t, struct reg_entry *e, struct shmid_ds *ds)
+{
+    int r = t->sysv->stat(table_shmid(e), ds);
+
+    /* A removed segment that somebody holds has lost its key: SHM_DEST needs no look of its own. */
+    if (r == 0 && segment_is(t, e, ds)) {
+        table_note(e, ds);
+        return 0;
+    }
+    forget(t, e);
+    return -EIDRM;
+}
+
+int segment_set(struct table *t, struct reg_entry *e, uid_t uid, gid_t gid, unsigned mode,
+                struct shmid_ds *ds)
+{
+    failpoint_enter("set");
+    failpoint();
+
+    int r = t->sysv->set(table_shmid(e), uid, gid, mode);
+
+    failpoint();
+    if (r == 0 || r == -EINVAL || r == -EIDRM)
+        r = segment_check(t, e, ds);
+    failpoint_enter(NULL);
+    return r;
+}
+
+void segment_remove(struct table *t, struct reg_entry *e)
+{
+    int id = table_shmid(e);
+
+    failpoint_enter("remove");
+    failpoint();
+    table_removing(t, e);
+
+    int r = t->sysv->remove(id);
+
+    failpoint();
+    if (r < 0)
+        log_error("%s: IPC_RMID of shmid %d: %s", e->name, id, strerror(-r));
+    table_clear(t, e);
+    failpoint_enter(NULL);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The life of a brokered segment: kernel calls and registry stores in the one order in which a
+ * crash after any of them loses nothing. Who may do what has been decided by the caller.
+ */
+#pragma once
+
+#include "table.h"
+
+struct segment_request {
+    char name[NAME_SIZE];
+    uint64_t size; /* bytes, not 0 */
+    uint64_t request_id;
+    uid_t uid;
+    gid_t gid;
+    unsigned mode;
+    int32_t key; /* 0: one of key_first to key_last */
+    uint32_t key_first, key_last;
+    bool no_reserve;
+    uid_t creator_uid;
+    pid_t creator_pid;
+};
+
+/*
+ * 0 and *ret; -EXFULL: the registry is full; -EADDRINUSE: the fixed key is taken, or no free one was
+ * found in the range; else what the kernel says: -ENOSPC (SHMMNI, SHMALL), -ENOMEM, -EINVAL (SHMMAX).
+ */
+int segment_create(struct table *t, const struct segment_request *rq, struct reg_entry **ret);
+
+/*
+ * Hold a live entry against the kernel. 0 and *ds; -EIDRM: its segment was removed or replaced
+ * behind our back, and the entry is gone now.
+ */
+int segment_check(struct table *t, struct reg_entry *e, struct shmid_ds *ds);
+
+/* IPC_SET and look again. As segment_check, or what IPC_SET said. */
+int segment_set(struct table *t, struct reg_entry *e, uid_t uid, gid_t gid, unsigned mode,
+                struct shmid_ds *ds);
+
+/* IPC_RMID, then the entry is free. */
+void segment_remove(struct table *t, struct reg_entry *e);
+
+/* Is what the kernel shows the segment of this entry? */
+bool segment_is(const struct table *t, const struct reg_entry *e, const struct shmid_ds *ds);
+
+static inline int32_t segment_ds_key(const struct shmid_ds *ds)
+{
+    return ds->shm_perm.__key;
+}
+
+#ifndef SHM_DEST
+#define SHM_DEST 01000
+#define SHM_LOCKED 02000
+#endif

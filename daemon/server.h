@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* The listening side: accepts, counts, and ends when nobody needs a private broker any more. */
+#pragma once
+
+#include <sys/queue.h>
+
+#include "broker.h"
+#include "peer.h"
+#include "users.h"
+
+struct event;
+struct event_base;
+struct evconnlistener;
+
+#define SERVER_IN 16384u  /* bytes taken from one connection at a time */
+#define SERVER_OUT 65536u /* bytes of replies to one connection at a time */
+
+struct server {
+    struct event_base *base;
+    struct broker *broker;
+    struct evconnlistener *listener;
+    struct event *retry; /* accepts again after the descriptors ran out */
+    struct event *idle;  /* NULL: never end by itself */
+    int idle_ms;
+    struct users users;
+    TAILQ_HEAD(, peer) peers;
+
+    /* One connection is served at a time, so one pair of buffers serves all. */
+    struct peer *active;
+    uint8_t in[SERVER_IN] __attribute__((aligned(8)));
+    uint8_t out[SERVER_OUT] __attribute__((aligned(8)));
+    size_t out_len;
+};
+
+/* Serve the listening socket `fd`, which stays the caller's. -ENOMEM. */
+int server_init(struct server *s, struct event_base *base, struct broker *b, int fd);
+void server_done(struct server *s);
+
+/* End the loop once no client and no segment has been there for `seconds`. -ENOMEM. */
+int server_exit_when_idle(struct server *s, int seconds);
+
+/* A peer has gone. */
+void server_peer_gone(struct server *s);

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+#include "sysv.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+#ifndef SHM_STAT_ANY
+#define SHM_STAT_ANY 15
+#endif
+
+static int kernel_create(int32_t key, uint64_t size, int flags)
+{
+    int id = shmget(key, size, IPC_CREAT | IPC_EXCL | flags | 0600);
+
+    return id < 0 ? -errno : id;
+}
+
+static int kernel_find(int32_t key)
+{
+    int id = shmget(key, 0, 0);
+
+    return id < 0 ? -errno : id;
+}
+
+/* A shmid is an index and a sequence; the index has 15 bits, or 24 with ipcmni_extend. */
+static int stat_any(int shmid, struct shmid_ds *ret)
+{
+    static const int masks[] = {(1 << 15) - 1, (1 << 24) - 1};
+
+    for (unsigned i = 0; i < 2; i++)
+        if (shmctl(shmid & masks[i], SHM_STAT_ANY, ret) == shmid)
+            return 0;
+    return -EINVAL;
+}
+
+static int kernel_stat(int shmid, struct shmid_ds *ret)
+{
+    if (shmctl(shmid, IPC_STAT, ret) == 0)
+        return 0;
+    return errno == EACCES ? stat_any(shmid, ret) : -errno;
+}
+
+static int kernel_set(int shmid, uid_t uid, gid_t gid, unsigned mode)
+{
+    struct shmid_ds ds = {.shm_perm = {.uid = uid, .gid = gid, .mode = (unsigned short)mode}};
+
+    return shmctl(shmid, IPC_SET, &ds) < 0 ? -errno : 0;
+}
+
+static int kernel_remove(int shmid)
+{
+    return shmctl(shmid, IPC_RMID, NULL) < 0 ? -errno : 0;
+}
+
+static int kernel_attach(int shmid, bool read_only, void **ret)
+{
+    void *address = shmat(shmid, NULL, read_only ? SHM_RDONLY : 0);
+
+    if (address == (void *)-1)
+        return -errno;
+    *ret = address;
+    return 0;
+}
+
+static int kernel_detach(const void *address)
+{
+    return shmdt(address) < 0 ? -errno : 0;
+}
+
+const struct sysv_ops sysv_kernel = {
+    .create = kernel_create,
+    .find = kernel_find,
+    .stat = kernel_stat,
+    .set = kernel_set,
+    .remove = kernel_remove,
+    .attach = kernel_attach,
+    .detach = kernel_detach,
+};
+
+int sysv_each(int (*each)(int shmid, const struct shmid_ds *ds, void *data), void *data)
+{
+    struct shm_info info;
+    int last = shmctl(0, SHM_INFO, (struct shmid_ds *)(void *)&info);
+
+    for (int i = 0; i <= last; i++) {
+        struct shmid_ds ds;
+        int id = shmctl(i, SHM_STAT_ANY, &ds);
+        int r = id < 0 ? 0 : each(id, &ds, data);
+
+        if (r != 0)
+            return r;
+    }
+    return last < 0 ? -errno : 0;
+}

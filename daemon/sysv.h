@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* The only door to the kernel's System V shared memory; tests put another one in its place. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/ipc.h>
+#include <sys/shm.h>
+#include <sys/types.h>
+
+/* Results are 0 (or a shmid) and negative errnos. Nothing here blocks. */
+struct sysv_ops {
+    /* shmget(IPC_CREAT | IPC_EXCL | flags), mode 0600: only the creator gets in before `set`. */
+    int (*create)(int32_t key, uint64_t size, int flags);
+    /* The shmid that has `key` now. */
+    int (*find)(int32_t key);
+    /* IPC_STAT, and where the mode denies that to us, SHM_STAT_ANY. -EINVAL, -EIDRM: no such one. */
+    int (*stat)(int shmid, struct shmid_ds *ret);
+    int (*set)(int shmid, uid_t uid, gid_t gid, unsigned mode);
+    int (*remove)(int shmid);
+    int (*attach)(int shmid, bool read_only, void **ret);
+    int (*detach)(const void *address);
+};
+
+extern const struct sysv_ops sysv_kernel;
+
+/* Call `each` for every segment of this IPC namespace, until it returns other than 0. */
+int sysv_each(int (*each)(int shmid, const struct shmid_ds *ds, void *data), void *data);

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* Callers that opened a name with OPEN_WAIT before it existed. */
+#pragma once
+
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "name.h"
+
+struct broker;
+struct caller;
+struct reg_entry;
+
+struct wait {
+    struct caller *caller;
+    uint32_t serial;
+    char name[NAME_SIZE];
+    TAILQ_ENTRY(wait) link;
+};
+
+TAILQ_HEAD(waits, wait);
+
+/* Beyond WIRE_WAITS_MAX a caller's oldest wait is answered -ECANCELED. -ENOMEM. */
+int waits_add(struct broker *b, struct caller *c, uint32_t serial, const char name[NAME_SIZE]);
+/* A name has come to life: answer who waits for it. */
+void waits_created(struct broker *b, const struct reg_entry *e);
+void waits_drop_caller(struct broker *b, const struct caller *c);
