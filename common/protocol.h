@@ -187,7 +187,7 @@ struct wire_list {
 
 struct wire_page {
     uint32_t cursor; /* 0: this was the last page */
-    uint32_t count;  /* records that follow, at most WIRE_PAGE_RECORDS */
+    uint32_t count;  /* records that follow, at most WIRE_PAGE_RECORDS; 0 is no sign of the end */
     struct wire_segment records[];
 };
 

@@ -51,7 +51,8 @@ struct reg_header {
     uint64_t daemon_start; /* start time of daemon_pid, clock ticks since boot */
     _Atomic uint32_t used;    /* derived */
     _Atomic uint32_t free;    /* derived: number of the first free entry */
-    uint64_t reserved[5];
+    uint64_t socket_hash;     /* of the path of the socket it serves */
+    uint64_t reserved[4];
 };
 
 struct reg_entry {

@@ -1,11 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Finding the registry at start, or making it, and holding every entry against the kernel.
- *
- * Its key follows from the socket's path. As anybody can work the key out and take it first, there
- * are several candidates: all are looked at, those of other creators passed over, and a
- * new registry takes the first free one.
- */
+/* Taking over at start what an earlier shmd left: every entry is held against the kernel. */
 #pragma once
 
 #include "table.h"

@@ -60,6 +60,7 @@ int caller_init(struct caller *c, int fd)
     socklen_t size = sizeof(cred);
 
     *c = (struct caller){0};
+    TAILQ_INIT(&c->waits);
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
         return -errno;
     c->uid = cred.uid;

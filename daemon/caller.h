@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "name.h"
+#include "waits.h"
 
 struct table;
 struct reg_entry;
@@ -30,6 +31,7 @@ struct caller {
     char home[NAMESPACE_SIZE];
     struct lease *leases;
     unsigned n_leases, room;
+    struct wait_queue waits; /* oldest first */
     unsigned n_waits;
 };
 

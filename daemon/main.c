@@ -113,6 +113,7 @@ static void on_reload(evutil_socket_t signum, short what, void *data)
         keep_fixed(&new, &s->broker.config);
         s->broker.config = new;
         log_set_level(new.log_level);
+        privilege_raise_files(new.connections);
         log_info("configuration read again");
     }
     notify_ready();
@@ -296,7 +297,7 @@ int main(int argc, char **argv)
     int r;
 
     log_open("shmd");
-    TAILQ_INIT(&s.broker.waits);
+    waits_init(&s.broker.waits);
     TAILQ_INIT(&s.server.peers);
     r = options_parse(&s.options, argc, argv);
     if (r >= 0)

@@ -85,15 +85,18 @@ int op_stat(struct request *rq)
     return r;
 }
 
+#define LIST_STEPS 512 /* entries looked at for one request, so that an empty table costs nobody time */
+
 /* A cursor is the index to go on from: entries do not move, so each is told once. */
 int op_list(struct request *rq)
 {
     const struct wire_list *w = rq->body;
     struct table *t = &rq->broker->table;
     struct wire_page *to = request_reply(rq, sizeof(*to));
-    uint32_t i = w->cursor;
+    uint32_t i = MIN(w->cursor, t->view.capacity);
+    uint32_t end = MIN(t->view.capacity, i + LIST_STEPS);
 
-    for (; i < t->view.capacity && to->count < WIRE_PAGE_RECORDS; i++) {
+    for (; i < end && to->count < WIRE_PAGE_RECORDS; i++) {
         struct reg_entry *e = &t->entry[i];
         struct shmid_ds ds;
 

@@ -173,6 +173,7 @@ int peer_new(struct server *s, int fd, struct caller *caller)
         return -ENOMEM;
     }
     p->caller = *caller;
+    TAILQ_INIT(&p->caller.waits); /* the head points into itself */
     TAILQ_INSERT_TAIL(&s->peers, p, link);
     s->broker->connections++;
     return 0;

@@ -8,9 +8,31 @@
 #include "ops.h"
 #include "protocol.h"
 
+struct wait {
+    struct caller *caller;
+    uint32_t serial;
+    char name[NAME_SIZE];
+    TAILQ_ENTRY(wait) of_caller, of_name;
+};
+
+void waits_init(struct waits *w)
+{
+    for (unsigned i = 0; i < WAITS_BUCKETS; i++)
+        TAILQ_INIT(&w->bucket[i]);
+}
+
+static struct wait_queue *bucket(struct broker *b, const char name[NAME_SIZE])
+{
+    struct reg_key key;
+
+    reg_key_init(&key, b->table.view.hash_seed, name);
+    return &b->waits.bucket[key.hash % WAITS_BUCKETS];
+}
+
 static void forget(struct broker *b, struct wait *w)
 {
-    TAILQ_REMOVE(&b->waits, w, link);
+    TAILQ_REMOVE(bucket(b, w->name), w, of_name);
+    TAILQ_REMOVE(&w->caller->waits, w, of_caller);
     w->caller->n_waits--;
     free(w);
 }
@@ -18,24 +40,16 @@ static void forget(struct broker *b, struct wait *w)
 static void cancel_oldest(struct broker *b, struct caller *c)
 {
     static const char text[] = "too many names waited for on one connection: this was the oldest";
-    struct wait *w;
+    struct wait *w = TAILQ_FIRST(&c->waits);
+    struct {
+        struct wire_header header;
+        char text[(sizeof(text) + 7) & ~7u];
+    } frame = {.header = {.size = sizeof(frame), .opcode = OP_OPEN, .serial = w->serial,
+                          .status = -ECANCELED}};
 
-    TAILQ_FOREACH(w, &b->waits, link) {
-        struct {
-            struct wire_header header;
-            char text[sizeof(text)];
-        } frame = {.header = {.size = sizeof(frame.header) + sizeof(text),
-                              .opcode = OP_OPEN,
-                              .serial = w->serial,
-                              .status = -ECANCELED}};
-
-        if (w->caller != c)
-            continue;
-        memcpy(frame.text, text, sizeof(text));
-        b->send(c, &frame, frame.header.size);
-        forget(b, w);
-        return;
-    }
+    memcpy(frame.text, text, sizeof(text));
+    b->send(c, &frame, sizeof(frame));
+    forget(b, w);
 }
 
 int waits_add(struct broker *b, struct caller *c, uint32_t serial, const char name[NAME_SIZE])
@@ -48,7 +62,8 @@ int waits_add(struct broker *b, struct caller *c, uint32_t serial, const char na
         cancel_oldest(b, c);
     *w = (struct wait){.caller = c, .serial = serial};
     memcpy(w->name, name, NAME_SIZE);
-    TAILQ_INSERT_TAIL(&b->waits, w, link);
+    TAILQ_INSERT_TAIL(bucket(b, name), w, of_name);
+    TAILQ_INSERT_TAIL(&c->waits, w, of_caller);
     c->n_waits++;
     return 0;
 }
@@ -57,8 +72,8 @@ void waits_created(struct broker *b, const struct reg_entry *e)
 {
     struct wait *next;
 
-    for (struct wait *w = TAILQ_FIRST(&b->waits); w; w = next) {
-        next = TAILQ_NEXT(w, link);
+    for (struct wait *w = TAILQ_FIRST(bucket(b, e->name)); w; w = next) {
+        next = TAILQ_NEXT(w, of_name);
         if (memcmp(w->name, e->name, NAME_SIZE) != 0)
             continue;
 
@@ -73,13 +88,10 @@ void waits_created(struct broker *b, const struct reg_entry *e)
     }
 }
 
-void waits_drop_caller(struct broker *b, const struct caller *c)
+void waits_drop_caller(struct broker *b, struct caller *c)
 {
-    struct wait *next;
+    struct wait *w;
 
-    for (struct wait *w = TAILQ_FIRST(&b->waits); w && c->n_waits; w = next) {
-        next = TAILQ_NEXT(w, link);
-        if (w->caller == c)
-            forget(b, w);
-    }
+    while ((w = TAILQ_FIRST(&c->waits)))
+        forget(b, w);
 }

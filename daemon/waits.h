@@ -11,17 +11,18 @@ struct broker;
 struct caller;
 struct reg_entry;
 
-struct wait {
-    struct caller *caller;
-    uint32_t serial;
-    char name[NAME_SIZE];
-    TAILQ_ENTRY(wait) link;
+TAILQ_HEAD(wait_queue, wait);
+
+#define WAITS_BUCKETS 1024
+
+struct waits {
+    struct wait_queue bucket[WAITS_BUCKETS]; /* by name */
 };
 
-TAILQ_HEAD(waits, wait);
+void waits_init(struct waits *w);
 
 /* Beyond WIRE_WAITS_MAX a caller's oldest wait is answered -ECANCELED. -ENOMEM. */
 int waits_add(struct broker *b, struct caller *c, uint32_t serial, const char name[NAME_SIZE]);
 /* A name has come to life: answer who waits for it. */
 void waits_created(struct broker *b, const struct reg_entry *e);
-void waits_drop_caller(struct broker *b, const struct caller *c);
+void waits_drop_caller(struct broker *b, struct caller *c);

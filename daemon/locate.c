@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+#include "locate.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "failpoint.h"
+#include "log.h"
+
+#define CANDIDATES 16
+
+/* FNV-1a: the same for every shmd, old or new, that serves this socket. */
+static uint64_t socket_hash(const char *socket)
+{
+    uint64_t h = 0xcbf29ce484222325ull;
+
+    for (const char *c = socket; *c; c++)
+        h = (h ^ (unsigned char)*c) * 0x100000001b3ull;
+    return h;
+}
+
+static int32_t candidate_key(const char *socket, unsigned number)
+{
+    uint32_t h = (uint32_t)((socket_hash(socket) + number) * 0x9fb21c651e98df25ull >> 32);
+
+    return (int32_t)(h ? h : 1);
+}
+
+void locate_drop(const struct sysv_ops *sysv, struct located *l)
+{
+    if (l->segment)
+        sysv->detach(l->segment);
+    *l = (struct located){.shmid = -1};
+}
+
+void locate_destroy(const struct sysv_ops *sysv, struct located *l)
+{
+    int id = l->shmid;
+
+    locate_drop(sysv, l);
+    failpoint();
+    sysv->remove(id);
+    failpoint();
+}
+
+/* 1: ours, and whole; 0: not ours; -EAGAIN: ours, but its maker died making it. */
+static int examine(const struct sysv_ops *sysv, struct located *l, const char *socket,
+                   char error[LOCATE_ERROR_MAX])
+{
+    struct reg_view view;
+    struct shmid_ds ds;
+
+    if (sysv->stat(l->shmid, &ds) < 0 || ds.shm_perm.cuid != geteuid() ||
+        ds.shm_segsz < sizeof(struct reg_header))
+        return 0;
+    l->size = ds.shm_segsz;
+    if (sysv->attach(l->shmid, false, &l->segment) < 0)
+        return 0;
+
+    const struct reg_header *h = l->segment;
+    int r = reg_view_init(&view, l->segment, l->size);
+
+    if (h->magic == 0)
+        return -EAGAIN;
+    if (r == -EPROTO || h->socket_hash != socket_hash(socket))
+        return 0;
+    if (r == 0)
+        return 1;
+    snprintf(error, LOCATE_ERROR_MAX,
+             "the registry (shmid %d) has layout %u and this shmd knows %u: start the newer shmd "
+             "again; nothing was touched", l->shmid, h->layout, REG_LAYOUT);
+    return r;
+}
+
+/* Of two, the older is what a crash left when the registry was being moved. */
+static void keep_newer(const struct sysv_ops *sysv, struct located *best, struct located *l)
+{
+    const struct reg_header *a = best->segment, *b = l->segment;
+
+    if (best->shmid >= 0 && a->epoch > b->epoch) {
+        locate_destroy(sysv, l);
+        return;
+    }
+    if (best->shmid >= 0)
+        locate_destroy(sysv, best);
+    *best = *l;
+}
+
+struct scan {
+    const struct sysv_ops *sysv;
+    const char *socket;
+    struct located *best;
+    char *error;
+};
+
+static int scan_one(int shmid, const struct shmid_ds *ds, void *data)
+{
+    struct scan *s = data;
+    struct located l = {.shmid = shmid, .key = ds->shm_perm.__key};
+
+    if (ds->shm_perm.cuid != geteuid() || ds->shm_segsz < reg_segment_size(1))
+        return 0;
+
+    int r = examine(s->sysv, &l, s->socket, s->error);
+
+    if (r == 1)
+        keep_newer(s->sysv, s->best, &l);
+    else
+        locate_drop(s->sysv, &l);
+    return r == -EPROTONOSUPPORT ? r : 0;
+}
+
+int locate_find(const struct sysv_ops *sysv, const char *socket, struct located *best,
+                char error[LOCATE_ERROR_MAX])
+{
+    unsigned taken = 0;
+    int r = 0;
+
+    *best = (struct located){.shmid = -1};
+    for (unsigned i = 0; r >= 0 && i < CANDIDATES; i++) {
+        struct located l = {.key = candidate_key(socket, i)};
+
+        l.shmid = sysv->find(l.key);
+        if (l.shmid < 0)
+            continue;
+        r = examine(sysv, &l, socket, error);
+        if (r == 1) {
+            keep_newer(sysv, best, &l);
+        } else if (r == -EAGAIN) {
+            locate_destroy(sysv, &l);
+            r = 0;
+        } else {
+            if (r == 0)
+                log_warning("key 0x%08x for the registry is taken by shmid %d of somebody else: "
+                            "passed over", (unsigned)l.key, l.shmid);
+            taken++;
+            locate_drop(sysv, &l);
+        }
+    }
+    if (r >= 0 && best->shmid < 0 && taken > 0) {
+        struct scan s = {sysv, socket, best, error};
+
+        r = sysv_each(scan_one, &s);
+    }
+    if (r < 0)
+        locate_drop(sysv, best);
+    return r < 0 ? r : 0;
+}
+
+int locate_make(const struct sysv_ops *sysv, const char *socket, uint32_t capacity, uint64_t epoch,
+                struct located *ret, char error[LOCATE_ERROR_MAX])
+{
+    struct located l = {.size = reg_segment_size(capacity), .shmid = -EEXIST};
+
+    for (unsigned i = 0; i < 4 * CANDIDATES && l.shmid == -EEXIST; i++) {
+        l.key = i < CANDIDATES ? candidate_key(socket, i) : (int32_t)(arc4random() | 1);
+        l.shmid = sysv->create(l.key, l.size, 0);
+        failpoint();
+    }
+
+    int r = l.shmid < 0 ? l.shmid : sysv->attach(l.shmid, false, &l.segment);
+
+    if (r < 0) {
+        snprintf(error, LOCATE_ERROR_MAX, "cannot make the registry: %s%s", strerror(-r),
+                 r == -ENOSPC ? " (kernel.shmmni or kernel.shmall is used up)" : "");
+        if (l.shmid >= 0)
+            locate_destroy(sysv, &l);
+        return r;
+    }
+    table_format(l.segment, capacity, epoch);
+    ((struct reg_header *)l.segment)->socket_hash = socket_hash(socket);
+    *ret = l;
+    return 0;
+}
+
+void locate_finish(struct located *l)
+{
+    failpoint();
+    atomic_store_explicit(&((struct reg_header *)l->segment)->magic, REG_MAGIC, memory_order_release);
+    failpoint();
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Finding the registry segment at start, and making one.
+ *
+ * Its key follows from the socket's path. As anybody can work the key out and take it first, there
+ * are several: all are looked at, those of other creators passed over, and a new registry takes the
+ * first free one. Where somebody has taken them all, it gets a random key, and is found by
+ * its creator and the socket's hash in its header.
+ */
+#pragma once
+
+#include "table.h"
+
+#define LOCATE_ERROR_MAX 256
+
+struct located {
+    int shmid; /* -1: none */
+    int32_t key;
+    uint64_t size;
+    void *segment; /* mapped */
+};
+
+/*
+ * The registry of `socket`: 0, also with shmid -1 where there is none yet. -EPROTONOSUPPORT with a
+ * sentence: one of an unknown layout, which nobody touched.
+ */
+int locate_find(const struct sysv_ops *sysv, const char *socket, struct located *ret,
+                char error[LOCATE_ERROR_MAX]);
+
+/* Make one, laid out and empty but not valid before locate_finish(). */
+int locate_make(const struct sysv_ops *sysv, const char *socket, uint32_t capacity, uint64_t epoch,
+                struct located *ret, char error[LOCATE_ERROR_MAX]);
+void locate_finish(struct located *l);
+
+/* Unmap; remove as well. */
+void locate_drop(const struct sysv_ops *sysv, struct located *l);
+void locate_destroy(const struct sysv_ops *sysv, struct located *l);
