@@ -35,7 +35,8 @@
  * (the socket's mode keeps the caller out) and -ETIMEDOUT from connecting; -EPROTO (what answers is
  * no shmd), -EPROTONOSUPPORT (no version in common), -EXDEV (the broker lives in another IPC
  * namespace: no shmid of it is valid here), -EUSERS (the caller is at a limit of connections),
- * -EINVAL (an argument; the sentence says which), -ENOMEM.
+ * -EINVAL (an argument; the sentence says which), -EOVERFLOW (the caller lives in a user namespace whose ids
+ * have no mapping here), -ENOTCONN (the handle never got a connection), -ENOMEM.
  */
 #ifndef SHMD_H
 #define SHMD_H

@@ -69,7 +69,6 @@ static enum verdict serve(struct peer *p, const uint8_t *in, size_t len)
     struct server *s = p->server;
     enum verdict verdict = KEEP;
 
-    s->active = p;
     while (verdict == KEEP) {
         size_t used, answer;
         enum dispatch_result r;
@@ -90,7 +89,6 @@ static enum verdict serve(struct peer *p, const uint8_t *in, size_t len)
             break;
         }
     }
-    s->active = NULL;
     s->out_len = 0;
     return verdict == KEEP ? hold(p, in, len) : FREE;
 }
@@ -144,14 +142,10 @@ static void on_writable(evutil_socket_t fd, short what, void *data)
 void peer_send(struct caller *c, const void *frame, size_t size)
 {
     struct peer *p = (struct peer *)(void *)((char *)c - offsetof(struct peer, caller));
-    struct server *s = p->server;
 
-    if (s->active == p && s->out_len + size <= SERVER_OUT) {
-        memcpy(s->out + s->out_len, frame, size);
-        s->out_len += size;
-    } else if (send_or_keep(p, frame, size) == FREE) {
+    /* Never into the server's buffer: an answer to this very peer may be in the making there. */
+    if (send_or_keep(p, frame, size) == FREE)
         event_active(p->readable, EV_READ, 0); /* its own callback will find the error */
-    }
 }
 
 int peer_new(struct server *s, int fd, struct caller *caller)

@@ -29,5 +29,5 @@ struct peer {
 int peer_new(struct server *s, int fd, struct caller *caller);
 void peer_free(struct peer *p);
 
-/* Send to a peer: behind what it is being answered just now, or at once. */
+/* Send to a peer at once: before the answers that it is being given just now. */
 void peer_send(struct caller *c, const void *frame, size_t size);

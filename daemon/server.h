@@ -26,7 +26,6 @@ struct server {
     TAILQ_HEAD(, peer) peers;
 
     /* One connection is served at a time, so one pair of buffers serves all. */
-    struct peer *active;
     uint8_t in[SERVER_IN] __attribute__((aligned(8)));
     uint8_t out[SERVER_OUT] __attribute__((aligned(8)));
     size_t out_len;

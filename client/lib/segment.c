@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT */
+/* The calls that ask the broker, and its answers in the words of shmd.h. */
+#include "handle.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+_Static_assert(SHMD_NAME_SIZE == NAME_SIZE, "names differ in size");
+_Static_assert((int)SHMD_DEST == SEGMENT_DEST && (int)SHMD_LOCKED == SEGMENT_LOCKED &&
+                   (int)SHMD_PINNED == SEGMENT_PINNED, "status flags differ");
+
+static void copy_name(char to[NAME_SIZE], const char from[NAME_SIZE])
+{
+    memcpy(to, from, NAME_SIZE);
+    to[NAME_SIZE - 1] = 0;
+}
+
+void segment_of_opened(const struct wire_opened *wire, struct shmd_segment *ret)
+{
+    *ret = (struct shmd_segment){
+        .instance = wire->instance,
+        .size = wire->size,
+        .shmid = wire->shmid,
+        .key = wire->key,
+        .created = wire->flags & OPENED_CREATED ? 1 : 0,
+    };
+    copy_name(ret->name, wire->name);
+}
+
+static void status_of_wire(const struct wire_segment *wire, struct shmd_status *ret)
+{
+    *ret = (struct shmd_status){
+        .segment = {
+            .instance = wire->instance, .size = wire->size, .shmid = wire->shmid, .key = wire->key,
+        },
+        .uid = wire->uid,
+        .cuid = wire->cuid,
+        .gid = wire->gid,
+        .cgid = wire->cgid,
+        .mode = wire->mode & 0777,
+        .flags = wire->flags,
+        .seq = wire->seq,
+        .nattch = wire->nattch,
+        .atime = wire->atime,
+        .dtime = wire->dtime,
+        .ctime = wire->ctime,
+        .cpid = (pid_t)wire->cpid,
+        .lpid = (pid_t)wire->lpid,
+        .created = wire->created,
+        .creator_uid = wire->creator_uid,
+        .creator_pid = (pid_t)wire->creator_pid,
+        .leases = wire->leases,
+    };
+    copy_name(ret->segment.name, wire->name);
+}
+
+EXPORT int shmd_ping(struct shmd *s, int timeout_ms)
+{
+    struct deadline d = {.timeout_ms = timeout_ms};
+
+    return call(s, OP_PING, NULL, 0, NULL, 0, &d);
+}
+
+static int take_create_options(struct shmd *s, const struct shmd_create_options *o,
+                               struct wire_create *w)
+{
+    if (o->flags & ~(unsigned)(SHMD_EXCLUSIVE | SHMD_NORESERVE))
+        return handle_fail(s, -EINVAL, "unknown flags for creating: %#x", o->flags);
+    if (o->mode < -1 || o->mode > 0777)
+        return handle_fail(s, -EINVAL, "a mode is 0 to 0777, not %#o", (unsigned)o->mode);
+    if (o->gid < -1 || o->gid >= UINT32_MAX)
+        return handle_fail(s, -EINVAL, "no gid: %lld", (long long)o->gid);
+    w->flags = (o->flags & SHMD_EXCLUSIVE ? CREATE_EXCLUSIVE : 0u) |
+               (o->flags & SHMD_NORESERVE ? CREATE_NORESERVE : 0u) |
+               (o->mode >= 0 ? CREATE_MODE : 0u) | (o->gid >= 0 ? CREATE_GID : 0u) |
+               (o->key != 0 ? CREATE_KEY : 0u);
+    w->mode = o->mode >= 0 ? (uint32_t)o->mode : 0;
+    w->gid = o->gid >= 0 ? (uint32_t)o->gid : 0;
+    w->key = o->key;
+    return 0;
+}
+
+EXPORT int shmd_create(struct shmd *s, const char *name, uint64_t size,
+                       const struct shmd_create_options *options, struct shmd_segment *ret,
+                       int timeout_ms)
+{
+    struct deadline d = {.timeout_ms = timeout_ms};
+    struct wire_create request = {.size = size};
+    struct wire_target target;
+    struct wire_opened opened;
+    int r = handle_target(s, name, &target);
+
+    if (r < 0)
+        return r;
+    if (target.by != BY_NAME)
+        return handle_fail(s, -EINVAL, "creating needs a name; a fixed key is an option");
+    memcpy(request.name, target.name, sizeof(request.name));
+    if (options && (r = take_create_options(s, options, &request)) < 0)
+        return r;
+    if (getrandom(&request.request_id, sizeof(request.request_id), 0) < 0)
+        return handle_fail(s, -errno, "getrandom: %s", strerror(errno));
+    r = call(s, OP_CREATE, &request, sizeof(request), &opened, sizeof(opened), &d);
+    if (r == 0 && ret)
+        segment_of_opened(&opened, ret);
+    return r;
+}
+
+/* A wait cannot be called off, and a connection has so many. A new connection has all again. */
+static void limit_waits(struct shmd *s)
+{
+    if (s->waits >= WIRE_WAITS_MAX - 1)
+        link_close(s);
+}
+
+EXPORT int shmd_open(struct shmd *s, const char *name, unsigned flags, struct shmd_segment *ret,
+                     int timeout_ms)
+{
+    struct deadline d = {.timeout_ms = timeout_ms};
+    bool wait = (flags & SHMD_WAIT) && timeout_ms != 0;
+    struct wire_open request = {.flags = wait ? OPEN_WAIT : 0u};
+    struct wire_opened opened;
+
+    if (flags & ~(unsigned)SHMD_WAIT)
+        return handle_fail(s, -EINVAL, "unknown flags for opening: %#x", flags);
+    if (name && directory_find(s, name, ret) == 0)
+        return 0;
+
+    int r = handle_target(s, name, &request.target);
+
+    if (r < 0)
+        return r;
+    if (wait)
+        limit_waits(s);
+    r = call(s, OP_OPEN, &request, sizeof(request), &opened, sizeof(opened), &d);
+    if (r == -ETIMEDOUT && wait && s->fd >= 0) {
+        s->waits++;
+        return handle_fail(s, r, "%s was not created within %d ms", name, timeout_ms);
+    }
+    if (r == 0 && ret)
+        segment_of_opened(&opened, ret);
+    return r;
+}
+
+/* What the broker does not know may be known to the kernel. */
+static int foreign_status(struct shmd *s, const struct wire_target *target, const char *name,
+                          struct shmd_status *ret)
+{
+    struct shmid_ds ds;
+    int shmid = kernel_shmid(target);
+    int r = shmid < 0 ? shmid : kernel_stat(shmid, &ds);
+
+    if (r == 0)
+        kernel_status(shmid, &ds, ret);
+    else if (r == -EINVAL || r == -ENOENT || r == -EIDRM)
+        return handle_fail(s, -ENOENT, "there is no segment %s, in the broker or in the kernel",
+                           name);
+    else
+        return handle_fail(s, r, "%s: %s", name, strerror(-r));
+    return 0;
+}
+
+EXPORT int shmd_stat(struct shmd *s, const char *name, struct shmd_status *ret, int timeout_ms)
+{
+    struct deadline d = {.timeout_ms = timeout_ms};
+    struct wire_target target;
+    struct wire_segment segment;
+    int r = handle_target(s, name, &target);
+
+    if (r < 0)
+        return r;
+    r = call(s, OP_STAT, &target, sizeof(target), &segment, sizeof(segment), &d);
+    if (r == -ENOENT && target.by != BY_NAME)
+        return foreign_status(s, &target, name, ret);
+    if (r == 0)
+        status_of_wire(&segment, ret);
+    return r;
+}
+
+EXPORT int shmd_set(struct shmd *s, const char *name, const struct shmd_set_options *options,
+                    struct shmd_status *ret, int timeout_ms)
+{
+    struct deadline d = {.timeout_ms = timeout_ms};
+    struct wire_segment segment;
+    struct wire_set request = {0};
+    int r = handle_target(s, name, &request.target);
+
+    if (r < 0)
+        return r;
+    if (!options || options->mode < -1 || options->mode > 0777)
+        return handle_fail(s, -EINVAL, "a mode is 0 to 0777");
+    if (options->uid < -1 || options->uid >= UINT32_MAX || options->gid < -1 ||
+        options->gid >= UINT32_MAX)
+        return handle_fail(s, -EINVAL, "no uid or gid");
+    request.mask = (options->mode >= 0 ? SET_MODE : 0u) | (options->uid >= 0 ? SET_UID : 0u) |
+                   (options->gid >= 0 ? SET_GID : 0u);
+    request.mode = options->mode >= 0 ? (uint32_t)options->mode : 0;
+    request.uid = options->uid >= 0 ? (uint32_t)options->uid : 0;
+    request.gid = options->gid >= 0 ? (uint32_t)options->gid : 0;
+    r = call(s, OP_SET, &request, sizeof(request), &segment, sizeof(segment), &d);
+    if (r == 0 && ret)
+        status_of_wire(&segment, ret);
+    return r;
+}
+
+EXPORT int shmd_remove(struct shmd *s, const char *name, struct shmd_status *ret, int timeout_ms)
+{
+    struct deadline d = {.timeout_ms = timeout_ms};
+    struct wire_target target;
+    struct wire_segment segment = {0};
+    struct reply reply;
+    bool resent;
+    int r = handle_target(s, name, &target);
+
+    if (r < 0)
+        return r;
+    r = call_reply(s, OP_REMOVE, &target, sizeof(target), &reply, &resent, &d);
+    if (r < 0)
+        return r;
+    r = reply_take(s, &reply, &segment, sizeof(segment));
+    if (r == -ENOENT && resent) { /* the first one was heard, its reply was lost */
+        memcpy(segment.name, target.name, sizeof(segment.name));
+        segment.shmid = target.by == BY_SHMID ? target.id : -1;
+        segment.key = target.by == BY_KEY ? target.id : 0;
+        r = 0;
+    }
+    if (r == 0 && ret)
+        status_of_wire(&segment, ret);
+    return r;
+}
+
+/* One page to the caller's own memory: `each` may use the handle, and so its buffer, meanwhile. */
+static int fetch_page(struct shmd *s, uint32_t cursor, struct wire_page *page,
+                      struct wire_segment records[WIRE_PAGE_RECORDS], struct deadline *d)
+{
+    struct wire_list request = {.cursor = cursor};
+    struct reply reply;
+    int r = call_reply(s, OP_LIST, &request, sizeof(request), &reply, NULL, d);
+
+    if (r < 0)
+        return r;
+    if (reply.header.status < 0)
+        return reply_take(s, &reply, NULL, 0);
+    if (reply.size < sizeof(*page))
+        return link_broken(s, "a page of the wrong size");
+    memcpy(page, reply.body, sizeof(*page));
+
+    size_t bytes = page->count * sizeof(records[0]);
+
+    if (page->count > WIRE_PAGE_RECORDS || reply.size != sizeof(*page) + bytes ||
+        (page->cursor != 0 && page->cursor <= cursor))
+        return link_broken(s, "a page of the wrong size");
+    memcpy(records, reply.body + sizeof(*page), bytes);
+    return 0;
+}
+
+EXPORT int shmd_list(struct shmd *s, int (*each)(const struct shmd_status *status, void *data),
+                     void *data, int timeout_ms)
+{
+    struct deadline d = {.timeout_ms = timeout_ms};
+    struct wire_segment records[WIRE_PAGE_RECORDS];
+    struct wire_page page = {0};
+    struct shmd_status status;
+
+    do {
+        int r = fetch_page(s, page.cursor, &page, records, &d);
+
+        for (uint32_t i = 0; r == 0 && i < page.count; i++) {
+            status_of_wire(&records[i], &status);
+            r = each(&status, data);
+        }
+        if (r != 0)
+            return r;
+    } while (page.cursor != 0);
+    return 0;
+}
+
+EXPORT int shmd_broker(struct shmd *s, struct shmd_broker *ret, int timeout_ms)
+{
+    struct deadline d = {.timeout_ms = timeout_ms};
+    struct wire_info info;
+    int r = call(s, OP_INFO, NULL, 0, &info, sizeof(info), &d);
+
+    if (r < 0)
+        return r;
+    *ret = (struct shmd_broker){
+        .pid = (pid_t)info.pid,
+        .uid = info.uid,
+        .generation = info.generation,
+        .started = (int64_t)info.started,
+        .uptime = info.uptime,
+        .segments = info.segments,
+        .bytes = info.bytes,
+        .requests = info.requests,
+        .refused = info.refused,
+        .connections = info.connections,
+        .leases = info.leases,
+        .max_size = info.max_size,
+        .max_segments = info.capacity,
+        .max_connections = info.max_connections,
+        .max_connections_user = info.max_connections_user,
+        .max_leases = info.max_leases,
+        .max_mode = info.max_mode,
+        .registry_shmid = info.registry_shmid,
+        .key_first = info.key_first,
+        .key_last = info.key_last,
+    };
+    memcpy(ret->version, info.version_text, sizeof(ret->version) - 1);
+    return 0;
+}
