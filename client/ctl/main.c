@@ -1,1 +1,82 @@
-int main(void) { return 1; }
+/* SPDX-License-Identifier: MIT */
+/* shmctl-client(1): every call of System V shared memory, on names, keys and shmids alike. */
+#include <fcntl.h>
+#include <locale.h>
+#include <string.h>
+
+#include "ctl.h"
+
+const struct command *const ctl_commands[] = {
+    &command_create, &command_open,   &command_attach, &command_detach, &command_stat, &command_set,
+    &command_rm,     &command_list,   &command_limits, &command_usage,  &command_ping,
+    &command_status, &command_write,  &command_read,   &command_dump,   NULL,
+};
+
+bool ctl_close_stdout(void)
+{
+    bool earlier = ferror(stdout);
+    int error = fflush(stdout) != 0 ? errno : 0;
+
+    /* Some file systems tell of a full disk at the close only. */
+    if (fclose(stdout) != 0 && !error)
+        error = errno;
+    if (error || earlier)
+        log_error("standard output: %s", error ? strerror(error) : "could not be written");
+    return !error && !earlier;
+}
+
+/*
+ * A standard stream that was closed would be given to the next socket, and data meant for people
+ * would go to the broker. Open it the wrong way round instead: its use then fails as it should.
+ */
+static void occupy_standard_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (const struct command *const *c = ctl_commands; *c; c++)
+        if (strcmp((*c)->name, name) == 0)
+            return *c;
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    struct ctl ctl = {.timeout_ms = 10000};
+
+    occupy_standard_streams();
+    setlocale(LC_CTYPE, ""); /* not LC_NUMERIC: "1.5" is read and written */
+    log_open(PROGRAM);
+    if (argc < 1)
+        return CTL_USAGE;
+    argv[0] = (char[]){PROGRAM};
+    ctl_getopt(&ctl, argc, argv);
+    if (optind >= argc)
+        ctl_usage(&ctl, "a command is missing");
+
+    const struct command *command = find_command(argv[optind]);
+
+    if (!command)
+        ctl_usage(&ctl, "'%s' is not a command", argv[optind]);
+    ctl.command = command;
+
+    /* getopt names argv[0] in what it says. */
+    char title[64];
+
+    snprintf(title, sizeof(title), PROGRAM ": %s", command->name);
+    argc -= optind;
+    argv += optind;
+    argv[0] = title;
+    optind = 0;
+
+    int code = command->run(&ctl, argc, argv);
+
+    ctl.shmd = shmd_disconnect(ctl.shmd);
+    if (!ctl_close_stdout() && code == CTL_DONE)
+        code = CTL_FAILED;
+    return code;
+}

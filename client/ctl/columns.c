@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+#include "columns.h"
+
+#include <unistd.h>
+
+_Static_assert(SEG_COUNT < COLUMNS_MAX, "too many columns");
+
+uint64_t segment_pages(uint64_t size)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+
+    return size / page + (size % page != 0);
+}
+
+uint64_t segment_memory(uint64_t size)
+{
+    return segment_pages(size) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void kernel_part(struct table *t, const struct shmd_status *st)
+{
+    bool dest = st->flags & SHMD_DEST, locked = st->flags & SHMD_LOCKED;
+
+    table_text(t, SEG_KEY, "0x%08x", (unsigned)st->segment.key);
+    table_number(t, SEG_SHMID, (unsigned)st->segment.shmid);
+    table_user(t, SEG_OWNER, st->uid);
+    table_number(t, SEG_UID, st->uid);
+    table_group(t, SEG_GROUP, st->gid);
+    table_number(t, SEG_GID, st->gid);
+    table_user(t, SEG_CUSER, st->cuid);
+    table_number(t, SEG_CUID, st->cuid);
+    table_group(t, SEG_CGROUP, st->cgid);
+    table_number(t, SEG_CGID, st->cgid);
+    table_mode(t, SEG_PERMS, st->mode);
+    table_text(t, SEG_MODE, "%04o", st->mode);
+    table_number(t, SEG_SEQ, st->seq);
+    table_size(t, SEG_SIZE, st->segment.size);
+    table_size(t, SEG_MEMORY, segment_memory(st->segment.size));
+    table_number(t, SEG_PAGES, segment_pages(st->segment.size));
+    table_number(t, SEG_NATTCH, st->nattch);
+    table_text(t, SEG_STATUS, "%s%s%s", dest ? "dest" : "", dest && locked ? "," : "",
+               locked ? "locked" : "");
+    table_time(t, SEG_ATIME, st->atime);
+    table_time(t, SEG_DTIME, st->dtime);
+    table_time(t, SEG_CTIME, st->ctime);
+    table_number(t, SEG_CPID, (unsigned)st->cpid);
+    table_number(t, SEG_LPID, (unsigned)st->lpid);
+}
+
+void segment_line(struct table *t, const struct shmd_status *st, const char *brokered)
+{
+    table_line(t);
+    kernel_part(t, st);
+    table_text(t, SEG_BROKERED, "%s", brokered);
+    table_bool(t, SEG_PINNED, st->flags & SHMD_PINNED);
+    if (!*st->segment.name)
+        return;
+    table_text(t, SEG_NAME, "%s", st->segment.name);
+    table_number(t, SEG_INSTANCE, st->segment.instance);
+    table_time(t, SEG_CREATED, st->created / 1000000000);
+    table_user(t, SEG_CREATOR, st->creator_uid);
+    table_number(t, SEG_CREATORPID, (unsigned)st->creator_pid);
+    table_number(t, SEG_LEASES, st->leases);
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/* What the kernel has: stat (IPC_STAT) and list (SHM_STAT_ANY). */
+#include <string.h>
+#include <sys/shm.h>
+
+#include "columns.h"
+
+static const struct column stat_columns[] = SEGMENT_COLUMNS(true, true);
+static const struct column list_columns[] = SEGMENT_COLUMNS(true, false);
+
+static int run_stat(struct ctl *ctl, int argc, char **argv)
+{
+    const char *name = *ctl_operands(ctl, argc, argv);
+    struct shmd_status status;
+    struct table t;
+    int r = ctl_connect(ctl);
+
+    if (r)
+        return r;
+    r = shmd_stat(ctl->shmd, name, &status, ctl->timeout_ms);
+    if (r < 0)
+        return ctl_fail(ctl, name, r);
+    table_init(&t, ctl, "segment");
+    segment_line(&t, &status, *status.segment.name ? "yes" : "no");
+    return table_print(&t, true);
+}
+
+const struct command command_stat = {
+    .name = "stat",
+    .synopsis = "SEGMENT",
+    .help = "Show all that kernel and broker know of a segment (IPC_STAT)",
+    .details = "With --noheadings only the values are printed, one on a line.",
+    .columns = stat_columns,
+    .operands_min = 1,
+    .operands_max = 1,
+    .run = run_stat,
+};
+
+struct listing {
+    struct shmd_status *segments;
+    size_t n, size;
+    size_t brokered; /* the first so many, sorted by name */
+};
+
+static int add(const struct shmd_status *status, void *data)
+{
+    struct listing *l = data;
+
+    if (l->n == l->size) {
+        size_t size = MAX(l->size * 2, (size_t)64);
+        struct shmd_status *segments = reallocarray(l->segments, size, sizeof(*segments));
+
+        if (!segments)
+            return -ENOMEM;
+        l->segments = segments;
+        l->size = size;
+    }
+    l->segments[l->n++] = *status;
+    return 0;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct shmd_status *x = a, *y = b;
+
+    return strcmp(x->segment.name, y->segment.name);
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    const int *x = a, *y = b;
+
+    return (*x > *y) - (*x < *y);
+}
+
+static struct shmd_status status_of(int shmid, const struct shmid_ds *ds)
+{
+    return (struct shmd_status){
+        .segment = {.shmid = shmid, .key = ds->shm_perm.__key, .size = ds->shm_segsz},
+        .uid = ds->shm_perm.uid,
+        .cuid = ds->shm_perm.cuid,
+        .gid = ds->shm_perm.gid,
+        .cgid = ds->shm_perm.cgid,
+        .mode = ds->shm_perm.mode & 0777,
+        .flags = (ds->shm_perm.mode & SHM_DEST ? SHMD_DEST : 0u) |
+                 (ds->shm_perm.mode & SHM_LOCKED ? SHMD_LOCKED : 0u),
+        .seq = ds->shm_perm.__seq,
+        .nattch = ds->shm_nattch,
+        .atime = ds->shm_atime,
+        .dtime = ds->shm_dtime,
+        .ctime = ds->shm_ctime,
+        .cpid = ds->shm_cpid,
+        .lpid = ds->shm_lpid,
+    };
+}
+
+/* Add what the kernel has and the broker did not name. */
+static int add_others(struct listing *l)
+{
+    struct shmid_ds ds;
+    int highest = shmctl(0, SHM_INFO, &ds);
+
+    if (highest < 0)
+        return -errno;
+
+    _cleanup_free_ int *known = calloc(l->n + 1, sizeof(*known));
+
+    if (!known)
+        return -ENOMEM;
+    for (size_t i = 0; i < l->n; i++)
+        known[i] = l->segments[i].segment.shmid;
+    qsort(known, l->brokered, sizeof(*known), compare_ids);
+
+    for (int i = 0; i <= highest; i++) {
+        int shmid = shmctl(i, SHM_STAT_ANY, &ds);
+
+        /* An empty place, or one that was emptied meanwhile. */
+        if (shmid < 0 || bsearch(&shmid, known, l->brokered, sizeof(*known), compare_ids))
+            continue;
+
+        struct shmd_status status = status_of(shmid, &ds);
+        int r = add(&status, l);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int print_listing(struct ctl *ctl, const struct listing *l, int registry_shmid)
+{
+    struct table t;
+
+    table_init(&t, ctl, "segments");
+    for (size_t i = 0; i < l->n; i++) {
+        const struct shmd_status *st = &l->segments[i];
+        const char *other = st->segment.shmid == registry_shmid ? "registry" : "no";
+
+        segment_line(&t, st, i < l->brokered ? "yes" : other);
+    }
+    return table_print(&t, false);
+}
+
+static const struct ctl_option list_options[] = {
+    {"all", 'a', NULL, "also the host's segments that shmd does not broker"},
+    {0},
+};
+
+static int list(struct ctl *ctl, bool all, struct listing *l)
+{
+    struct shmd_broker broker = {.registry_shmid = -1};
+    int r = ctl_connect(ctl);
+
+    if (r)
+        return r;
+    r = shmd_list(ctl->shmd, add, l, ctl->timeout_ms);
+    if (r >= 0 && all)
+        r = shmd_broker(ctl->shmd, &broker, ctl->timeout_ms);
+    if (r < 0)
+        return ctl_fail(ctl, NULL, r);
+    l->brokered = l->n;
+    if (l->n)
+        qsort(l->segments, l->n, sizeof(*l->segments), compare_names);
+    if (all && (r = add_others(l)) < 0)
+        return ctl_fail_errno(ctl, NULL, r);
+    return print_listing(ctl, l, broker.registry_shmid);
+}
+
+static int run_list(struct ctl *ctl, int argc, char **argv)
+{
+    struct listing l = {0};
+    bool all = false;
+
+    while (ctl_getopt(ctl, argc, argv) != -1)
+        all = true;
+    if (all)
+        table_show(ctl, SEG_BROKERED);
+
+    int code = list(ctl, all, &l);
+
+    free(l.segments);
+    return code;
+}
+
+const struct command command_list = {
+    .name = "list",
+    .synopsis = "[--all]",
+    .help = "List the brokered segments, and the host's others",
+    .options = list_options,
+    .columns = list_columns,
+    .run = run_list,
+};

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tables, by libsmartcols: rows of cells that are set by column number. A cell that is never set,
+ * or set to an empty text, is "-", and null in JSON. Failures are kept until table_print().
+ */
+#pragma once
+
+#include <libsmartcols/libsmartcols.h>
+
+#include "ctl.h"
+
+struct table {
+    const struct ctl *ctl;
+    struct libscols_table *scols;
+    struct libscols_line *line; /* being filled */
+    int place[COLUMNS_MAX];     /* of a column among those printed; -1: not printed */
+    int error;
+    /* The last user and group looked up: neighbours in a list are mostly of the same. */
+    struct {
+        bool known;
+        id_t id;
+        char text[64];
+    } user, group;
+};
+
+/* Read --output, or take the command's default columns. Ends the program where one is unknown. */
+void table_choose(struct ctl *ctl);
+
+/* One column more, unless it is there or the user has chosen. */
+void table_show(struct ctl *ctl, unsigned column);
+
+/* `name` is the table's in JSON. */
+void table_init(struct table *t, const struct ctl *ctl, const char *name);
+void table_line(struct table *t);
+bool table_wants(const struct table *t, unsigned column);
+
+void table_text(struct table *t, unsigned column, const char *fmt, ...) SHMD_PRINTF(3, 4);
+void table_number(struct table *t, unsigned column, uint64_t number);
+void table_size(struct table *t, unsigned column, uint64_t bytes);
+void table_bool(struct table *t, unsigned column, bool yes);
+void table_time(struct table *t, unsigned column, int64_t seconds); /* ISO 8601; 0: never */
+void table_mode(struct table *t, unsigned column, unsigned mode);   /* rw-r----- */
+void table_user(struct table *t, unsigned column, uid_t uid);       /* the login, or the number */
+void table_group(struct table *t, unsigned column, gid_t gid);
+
+/*
+ * Print and free. `upright`: the only row as lines of a column's name and its value; without
+ * headings the values alone. Returns the exit code.
+ */
+int table_print(struct table *t, bool upright);
