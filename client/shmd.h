@@ -35,8 +35,8 @@
  * (the socket's mode keeps the caller out) and -ETIMEDOUT from connecting; -EPROTO (what answers is
  * no shmd), -EPROTONOSUPPORT (no version in common), -EXDEV (the broker lives in another IPC
  * namespace: no shmid of it is valid here), -EUSERS (the caller is at a limit of connections),
- * -EINVAL (an argument; the sentence says which), -EOVERFLOW (the caller lives in a user namespace whose ids
- * have no mapping here), -ENOTCONN (the handle never got a connection), -ENOMEM.
+ * -EINVAL (an argument; the sentence says which), -EOVERFLOW (the caller lives in a user namespace
+ * whose ids have no mapping here), -ENOTCONN (the handle never got a connection), -ENOMEM.
  */
 #ifndef SHMD_H
 #define SHMD_H
@@ -119,13 +119,15 @@ int shmd_create(struct shmd *s, const char *name, uint64_t size,
 
 enum shmd_open_flags {
     SHMD_WAIT = 1 << 0, /* wait until the name is created, for as long as the time limit allows */
+    SHMD_VERIFY = 1 << 1, /* let the broker hold it against the kernel, and block for its reply */
 };
 
 /*
  * Look a segment up. By name this normally takes no system call and no daemon; where the registry
- * cannot tell (absent, being changed, public view off) the broker is asked, and it blocks
- * for the reply. Opening does not check permission: attaching does. key: and id: find brokered
- * segments only. `ret` may be NULL.
+ * cannot tell (absent, being changed, public view off) the broker is asked, and it blocks for the
+ * reply. A segment that was just removed behind the broker's back is found in the registry until
+ * somebody touches it, unless SHMD_VERIFY. Opening does not check permission: attaching does.
+ * key: and id: find brokered segments only. `ret` may be NULL.
  * -ENOENT; -EIDRM (it was removed behind the broker's back).
  */
 int shmd_open(struct shmd *s, const char *name, unsigned flags, struct shmd_segment *ret,

@@ -143,7 +143,7 @@ static const struct ctl_option open_options[] = {
 static int run_open(struct ctl *ctl, int argc, char **argv)
 {
     struct shmd_segment segment;
-    unsigned flags = 0;
+    unsigned flags = SHMD_VERIFY;
 
     while (ctl_getopt(ctl, argc, argv) != -1)
         flags |= SHMD_WAIT;

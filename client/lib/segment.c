@@ -120,9 +120,9 @@ EXPORT int shmd_open(struct shmd *s, const char *name, unsigned flags, struct sh
     struct wire_open request = {.flags = wait ? OPEN_WAIT : 0u};
     struct wire_opened opened;
 
-    if (flags & ~(unsigned)SHMD_WAIT)
+    if (flags & ~(unsigned)(SHMD_WAIT | SHMD_VERIFY))
         return handle_fail(s, -EINVAL, "unknown flags for opening: %#x", flags);
-    if (name && directory_find(s, name, ret) == 0)
+    if (name && !(flags & SHMD_VERIFY) && directory_find(s, name, ret) == 0)
         return 0;
 
     int r = handle_target(s, name, &request.target);
