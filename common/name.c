@@ -35,29 +35,40 @@ bool name_valid_part(const char *part)
     return legal(part, strlen(part), NAME_SIZE - 1);
 }
 
+int name_complete(const char *name, const char *ns, char out[NAME_SIZE])
+{
+    size_t len = strlen(name), at = 0;
+
+    memset(out, 0, NAME_SIZE);
+    if (!memchr(name, '/', len)) {
+        at = strnlen(ns, NAMESPACE_SIZE - 1);
+        memcpy(out, ns, at);
+        out[at++] = '/';
+    }
+    if (at + len >= NAME_SIZE)
+        return -EINVAL;
+    memcpy(out + at, name, len);
+    return 0;
+}
+
 int name_resolve(const char *name, const char *ns, char out[NAME_SIZE], const char **why)
 {
-    const char *slash = strchr(name, '/');
-    const char *part = slash ? slash + 1 : name;
-    size_t ns_len = slash ? (size_t)(slash - name) : strlen(ns);
-    size_t part_len = strlen(part);
+    size_t ns_len;
 
-    if (slash)
-        ns = name;
     if (!*name) {
         *why = "a name may not be empty";
-    } else if (ns_len + 1 + part_len > NAME_SIZE - 1) {
-        *why = "a full name has at most 127 characters";
-    } else if (!legal(ns, ns_len, NAMESPACE_SIZE - 1) || !legal(part, part_len, NAME_SIZE - 1)) {
-        *why = "a name is NAME or NAMESPACE/NAME of letters, digits and ._-@+$, and neither part "
-               "starts with '.' or '-'";
-    } else {
-        memset(out, 0, NAME_SIZE);
-        memcpy(out, ns, ns_len);
-        out[ns_len] = '/';
-        memcpy(out + ns_len + 1, part, part_len);
-        return 0;
+        return -EINVAL;
     }
+    if (name_complete(name, ns, out) < 0) {
+        *why = "a full name has at most 127 characters";
+        return -EINVAL;
+    }
+    ns_len = name_namespace_len(out);
+    if (legal(out, ns_len, NAMESPACE_SIZE - 1) &&
+        legal(out + ns_len + 1, strlen(out + ns_len + 1), NAME_SIZE - 1))
+        return 0;
+    *why = "a name is NAME or NAMESPACE/NAME of letters, digits and ._-@+$, and neither part starts "
+           "with '.' or '-'";
     return -EINVAL;
 }
 

@@ -17,6 +17,12 @@ bool name_valid_namespace(const char *ns);
 bool name_valid_part(const char *part);
 
 /*
+ * Put `ns` in front of a name that has no namespace, unchecked: `out` is NUL-padded. -EINVAL where
+ * it is too long. For look-ups, which find no name that is not legal.
+ */
+int name_complete(const char *name, const char *ns, char out[NAME_SIZE]);
+
+/*
  * Write the full name of `name` to `out` (NUL-padded to NAME_SIZE), with `ns` put in front where
  * it has none. Returns 0, or -EINVAL and *why: what is wrong with it, as half a sentence.
  */

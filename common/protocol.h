@@ -101,8 +101,9 @@ struct wire_create {
 };
 
 enum {
-    OPEN_WAIT = 1 << 0, /* reply once the name exists; at most WIRE_WAITS_MAX a connection */
-    OPEN_KNOWN = OPEN_WAIT
+    OPEN_WAIT = 1 << 0,   /* reply once the name exists; at most WIRE_WAITS_MAX a connection */
+    OPEN_VERIFY = 1 << 1, /* hold the entry against the kernel first; else it is a mere look-up */
+    OPEN_KNOWN = OPEN_WAIT | OPEN_VERIFY
 };
 #define WIRE_WAITS_MAX 16
 

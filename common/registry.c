@@ -50,16 +50,17 @@ int reg_view_init(struct reg_view *view, const void *segment, uint64_t size)
 
 void reg_key_init(struct reg_key *key, uint64_t seed, const char full_name[NAME_SIZE])
 {
-    size_t len = strnlen(full_name, NAME_SIZE - 1);
-    uint64_t h = seed ^ len;
+    const uint64_t ones = 0x0101010101010101ull, highs = 0x8080808080808080ull;
+    uint64_t h = seed, word;
+    uint32_t i = 0;
 
-    key->used = (uint32_t)(len / 8 + 1);
-    key->words[key->used - 1] = 0;
-    memcpy(key->words, full_name, len);
-    for (uint32_t i = 0; i < key->used; i++) {
-        h = (h ^ key->words[i]) * 0x9fb21c651e98df25ull;
+    do {
+        memcpy(&word, full_name + 8 * i, 8);
+        key->words[i++] = word;
+        h = (h ^ word) * 0x9fb21c651e98df25ull;
         h ^= h >> 32;
-    }
+    } while (i < NAME_SIZE / 8 && !((word - ones) & ~word & highs)); /* until a byte is NUL */
+    key->used = i;
     h *= 0xd6e8feb86659fd93ull;
     key->hash = h ^ h >> 29;
 }

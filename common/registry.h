@@ -107,6 +107,7 @@ uint32_t reg_buckets_for(uint32_t capacity);
  * not whole) or -EPROTONOSUPPORT (another layout). */
 int reg_view_init(struct reg_view *view, const void *segment, uint64_t size);
 
+/* `full_name` is NUL-padded to its whole size. */
 void reg_key_init(struct reg_key *key, uint64_t seed, const char full_name[NAME_SIZE]);
 
 /* Find a live entry: 0, -ENOENT (ask the daemon) or -EAGAIN (its writer was busy, or died). */

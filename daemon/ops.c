@@ -66,12 +66,10 @@ int ops_find(struct request *rq, const struct wire_target *target, char name[NAM
         return request_fail(rq, -EINVAL, "a segment is meant by name, key or shmid");
     }
 
-    char known[NAME_SIZE];
-
-    memcpy(known, (*e)->name, NAME_SIZE);
-    if (segment_check(&rq->broker->table, *e, ds) < 0)
+    /* What was let go keeps its name until the entry is used again. */
+    if (ds && segment_check(&rq->broker->table, *e, ds) < 0)
         return request_fail(rq, -EIDRM, "%s was removed behind the broker's back (ipcrm?): create it "
-                            "anew", known);
+                            "anew", (*e)->name);
     return 0;
 }
 
@@ -158,9 +156,10 @@ int op_open(struct request *rq)
     struct shmid_ds ds;
     int r;
 
+    /* As in the registry, a look-up by name decides nothing: attaching does, and asks the kernel. */
     if (w->flags & ~(uint32_t)OPEN_KNOWN)
         return request_fail(rq, -EINVAL, "flags 0x%x of open are unknown here", w->flags);
-    r = ops_find(rq, &w->target, name, &e, &ds);
+    r = ops_find(rq, &w->target, name, &e, w->flags ? &ds : NULL);
     if (r == 0) {
         ops_fill_opened(request_reply(rq, sizeof(struct wire_opened)), e, 0);
         return 0;

@@ -23,7 +23,7 @@ void ops_fill_segment(struct wire_segment *to, const struct table *t, const stru
                       const struct shmid_ds *ds);
 
 /*
- * The live entry that a target points at, held against the kernel: 0 and *e, *ds. A refusal
+ * The live entry that a target points at, held against the kernel unless `ds` is NULL. A refusal
  * otherwise: -EINVAL, -ENOENT, -EIDRM. `name` has the full name asked for, or "".
  */
 int ops_find(struct request *rq, const struct wire_target *target, char name[NAME_SIZE],

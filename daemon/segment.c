@@ -10,9 +10,13 @@
 
 #define KEY_TRIES 64 /* in a range that is at most half full of ours, 64 collisions are an attack */
 
-static int32_t random_key(const struct segment_request *rq)
+/* Spread, not secret: who guesses a key and takes it first costs us one more try. */
+static int32_t random_key(struct table *t, const struct segment_request *rq)
 {
-    return (int32_t)(rq->key_first + arc4random_uniform(rq->key_last - rq->key_first + 1));
+    uint64_t range = (uint64_t)rq->key_last - rq->key_first + 1;
+
+    t->random = t->random * 6364136223846793005ull + 1442695040888963407ull;
+    return (int32_t)(rq->key_first + (uint32_t)((t->random >> 32) * range >> 32));
 }
 
 static int64_t now_ns(void)
@@ -36,7 +40,7 @@ static int get(struct table *t, struct reg_entry *e, const struct segment_reques
             return id;
         if (rq->key)
             break;
-        table_set_key(e, random_key(rq));
+        table_set_key(e, random_key(t, rq));
     }
     return -EADDRINUSE;
 }
@@ -62,7 +66,7 @@ int segment_create(struct table *t, const struct segment_request *rq, struct reg
         .size = rq->size,
         .request_id = rq->request_id,
         .created = now_ns(),
-        .key = rq->key ? rq->key : random_key(rq),
+        .key = rq->key ? rq->key : random_key(t, rq),
         .uid = rq->uid,
         .gid = rq->gid,
         .mode = rq->mode,

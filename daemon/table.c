@@ -70,6 +70,7 @@ int table_init(struct table *t, const struct sysv_ops *sysv, int shmid, void *se
     *t = (struct table){
         .sysv = sysv,
         .uid = geteuid(),
+        .random = (uint64_t)arc4random() << 32 | arc4random(),
         .shmid = shmid,
         .view = view,
         .header = segment,

@@ -21,6 +21,7 @@ struct table {
     struct reg_entry *entry;
     struct reg_view view;
     uint64_t bytes; /* of all live entries */
+    uint64_t random; /* state of the generator that keys come from */
 
     /* What only holds in this process, by entry: our own attachment, and chains by shmid. */
     void **pin;

@@ -20,7 +20,8 @@ static const char help_head[] =
 static const char help_writer[] =
     "      --count N          write at most N messages (default: 5; with --file: all)\n"
     "      --size BYTES       bytes of a message (default: 1023)\n"
-    "      --file FILE        take the messages from FILE (\"-\": standard input)\n";
+    "      --file FILE        take the messages from FILE (\"-\": standard input)\n"
+    "      --keep             do not remove the channel, if the last reader has left before\n";
 static const char help_reader[] =
     "      --count N          stop after N messages\n"
     "      --keep             do not remove the channel\n";
@@ -41,8 +42,9 @@ static const struct option writer_options[] = {
     {"socket", required_argument, NULL, 's'},       {"user", no_argument, NULL, 'u'},
     {"name", required_argument, NULL, OPT_NAME},    {"timeout", required_argument, NULL, OPT_TIMEOUT},
     {"count", required_argument, NULL, OPT_COUNT},  {"size", required_argument, NULL, OPT_SIZE},
-    {"file", required_argument, NULL, OPT_FILE},    {"version", no_argument, NULL, 'V'},
-    {"help", no_argument, NULL, 'h'},               {0},
+    {"file", required_argument, NULL, OPT_FILE},    {"keep", no_argument, NULL, OPT_KEEP},
+    {"version", no_argument, NULL, 'V'},            {"help", no_argument, NULL, 'h'},
+    {0},
 };
 
 static const struct option reader_options[] = {

@@ -21,7 +21,7 @@ struct options {
     const char *name;
     const char *file;   /* writer: NULL: letters; "-": stdin */
     bool user;          /* talk to the private broker, and start it where none runs */
-    bool keep;          /* reader: do not remove the channel */
+    bool keep;          /* do not remove the channel */
     int timeout_ms;     /* of each wait for the other side; -1: none */
     uint64_t count;     /* 0: as many as there are */
     uint32_t size;      /* writer: bytes of a message */

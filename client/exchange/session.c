@@ -15,11 +15,8 @@
 static int say_unreachable(const struct session *s, int error)
 {
     if (error == -ENOENT || error == -ECONNREFUSED) {
-        char path[SOCKET_PATH_MAX] = "its socket";
-
-        socket_find(path, s->options.socket);
-        log_error("no broker serves %s; start one: systemctl start shmd, or: %s --user", path,
-                  s->options.program);
+        log_error("no broker serves %s; start one: systemctl start shmd, or: %s --user",
+                  shmd_socket(s->shmd), s->options.program);
     } else {
         log_error("%s", shmd_error(s->shmd));
     }
@@ -311,4 +308,13 @@ void session_close(struct session *s)
 {
     detach(s);
     s->shmd = shmd_disconnect(s->shmd);
+}
+
+int session_flush(void)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return EXIT_OK;
+    log_error("cannot write to standard output: %s", strerror(errno ? errno : EIO));
+    return EXIT_FAILED;
 }

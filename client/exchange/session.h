@@ -29,3 +29,6 @@ int session_remove(struct session *s);
 int session_explain(const struct session *s, int error, const char *doing);
 
 void session_close(struct session *s);
+
+/* Flush standard output. */
+int session_flush(void);

@@ -6,18 +6,12 @@
 #include "session.h"
 #include "util.h"
 
-static int say_stdout(void)
-{
-    log_error("cannot write to standard output: %m");
-    return EXIT_FAILED;
-}
-
-static bool print_message(const void *bytes, uint32_t length)
+static int print_message(const void *bytes, uint32_t length)
 {
     fputs("segment contains : \n\"", stdout);
     fwrite(bytes, 1, length, stdout);
     printf("\"\nReading Process: Shared Memory: Read %u bytes\n", length);
-    return fflush(stdout) == 0;
+    return session_flush();
 }
 
 /* Print all there is. EXIT_OK; *over: by the end, or the writer's death, not by --count. */
@@ -46,8 +40,8 @@ static int read_messages(struct session *s, bool *over)
         }
         if (r < 0)
             return session_explain(s, r, "waiting for a message");
-        if (!print_message(bytes, length))
-            return say_stdout();
+        if (print_message(bytes, length) != EXIT_OK)
+            return EXIT_FAILED;
         channel_take(c);
     }
     return EXIT_OK;
@@ -72,8 +66,7 @@ static int run(struct session *s)
         code = read_messages(s, &over);
     if (code == EXIT_OK) {
         puts("Reading Process: Reading Done, Detaching Shared Memory");
-        if (fflush(stdout) != 0)
-            code = say_stdout();
+        code = session_flush();
     }
     if (over)
         end = end_channel(s);
@@ -83,7 +76,7 @@ static int run(struct session *s)
     if (code != EXIT_OK || end != EXIT_OK)
         return code != EXIT_OK ? code : end;
     puts("Reading Process: Complete");
-    return fflush(stdout) == 0 ? EXIT_OK : say_stdout();
+    return session_flush();
 }
 
 int main(int argc, char **argv)

@@ -52,12 +52,6 @@ static int64_t source_next(struct source *from, const struct options *o, uint64_
     return have;
 }
 
-static int say_stdout(void)
-{
-    log_error("cannot write to standard output: %m");
-    return EXIT_FAILED;
-}
-
 static int write_messages(struct session *s, struct source *from)
 {
     const struct options *o = &s->options;
@@ -78,11 +72,11 @@ static int write_messages(struct session *s, struct source *from)
         if (r < 0)
             return session_explain(s, r, "waiting for a reader");
         printf("Writing Process: Shared Memory Write: Wrote %lld bytes\n", (long long)length);
+        if (session_flush() != EXIT_OK)
+            return EXIT_FAILED;
     }
     printf("Writing Process: Wrote %llu times\n", (unsigned long long)number);
-    if (fflush(stdout) != 0)
-        return say_stdout();
-    return EXIT_OK;
+    return session_flush();
 }
 
 static int run(struct session *s, struct source *from)
@@ -95,13 +89,13 @@ static int run(struct session *s, struct source *from)
         code = session_open_writer(s);
     if (code == EXIT_OK)
         code = write_messages(s, from);
-    if (code == EXIT_OK && channel_close(&s->channel))
+    if (code == EXIT_OK && channel_close(&s->channel) && !s->options.keep)
         code = session_remove(s);
     session_close(s);
     if (code != EXIT_OK)
         return code;
     printf("Writing Process: Complete\n");
-    return fflush(stdout) == 0 ? EXIT_OK : say_stdout();
+    return session_flush();
 }
 
 int main(int argc, char **argv)

@@ -35,18 +35,17 @@ void directory_refresh(struct shmd *s, const struct wire_welcome *w)
         directory_drop(s);
 }
 
-/* key: and id: are no legal names, so name_resolve() sends them to the broker. */
+/* key: and id: are no legal names, so they are not found here and go to the broker. */
 int directory_find(const struct shmd *s, const char *name, struct shmd_segment *ret)
 {
     const struct reg_view *view = &s->directory.view;
     struct reg_found found;
     struct reg_key key;
     char full[NAME_SIZE];
-    const char *why;
 
     if (!s->directory.segment ||
         atomic_load_explicit(&view->header->magic, memory_order_relaxed) != REG_MAGIC ||
-        name_resolve(name, s->home, full, &why) < 0)
+        name_complete(name, s->home, full) < 0)
         return -ENOENT;
     reg_key_init(&key, view->hash_seed, full);
 

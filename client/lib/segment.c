@@ -112,19 +112,14 @@ static void limit_waits(struct shmd *s)
         link_close(s);
 }
 
-EXPORT int shmd_open(struct shmd *s, const char *name, unsigned flags, struct shmd_segment *ret,
-                     int timeout_ms)
+static int open_by_broker(struct shmd *s, const char *name, unsigned flags,
+                          struct shmd_segment *ret, int timeout_ms)
 {
     struct deadline d = {.timeout_ms = timeout_ms};
     bool wait = (flags & SHMD_WAIT) && timeout_ms != 0;
-    struct wire_open request = {.flags = wait ? OPEN_WAIT : 0u};
+    struct wire_open request = {
+        .flags = (wait ? OPEN_WAIT : 0u) | (flags & SHMD_VERIFY ? OPEN_VERIFY : 0u)};
     struct wire_opened opened;
-
-    if (flags & ~(unsigned)(SHMD_WAIT | SHMD_VERIFY))
-        return handle_fail(s, -EINVAL, "unknown flags for opening: %#x", flags);
-    if (name && !(flags & SHMD_VERIFY) && directory_find(s, name, ret) == 0)
-        return 0;
-
     int r = handle_target(s, name, &request.target);
 
     if (r < 0)
@@ -139,6 +134,17 @@ EXPORT int shmd_open(struct shmd *s, const char *name, unsigned flags, struct sh
     if (r == 0 && ret)
         segment_of_opened(&opened, ret);
     return r;
+}
+
+/* The hit is all there is of the fast path: what the other needs is set up behind it. */
+EXPORT int shmd_open(struct shmd *s, const char *name, unsigned flags, struct shmd_segment *ret,
+                     int timeout_ms)
+{
+    if (flags & ~(unsigned)(SHMD_WAIT | SHMD_VERIFY))
+        return handle_fail(s, -EINVAL, "unknown flags for opening: %#x", flags);
+    if (name && !(flags & SHMD_VERIFY) && directory_find(s, name, ret) == 0)
+        return 0;
+    return open_by_broker(s, name, flags, ret, timeout_ms);
 }
 
 /* What the broker does not know may be known to the kernel. */
