@@ -8,7 +8,7 @@
 #include "util.h"
 
 #define RING_BYTES_MAX (64ull << 20) /* larger messages get fewer slots, but two */
-#define LOOK_MS 2000 /* with no peer attached: look this often whether somebody removed the segment */
+#define LOOK_MS 2000 /* with no peer: look this often whether somebody removed the segment */
 
 struct slot {
     uint32_t length;
@@ -178,7 +178,7 @@ bool channel_close(struct channel *c)
     channel_step(c, CHANNEL_READY, CHANNEL_CLOSED);
     role_release(&c->role);
 
-    /* The last reader may have left before it could know that this was the end: see channel_leave(). */
+    /* The last reader may have left before it could know of the end: see channel_leave(). */
     uint32_t left = atomic_load(&h->left);
 
     return !role_held(atomic_load(&h->reader)) && left != LEFT_NOT && channel_unread(c) == 0 &&
@@ -300,7 +300,7 @@ bool channel_leave(struct channel *c, bool keep)
 {
     struct channel_header *h = c->header;
 
-    /* Either this sees the writer's CLOSED, or the writer's channel_close() sees that the role is free. */
+    /* Either this sees the writer's CLOSED, or its channel_close() sees that the role is free. */
     atomic_store(&h->left, keep ? LEFT_KEEP : LEFT_REMOVE);
     role_release(&c->role);
     return channel_state(c) == CHANNEL_CLOSED && channel_unread(c) == 0 &&

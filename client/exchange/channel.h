@@ -12,19 +12,20 @@
  *     CLOSED -> DONE   the end was taken, or nothing was left to read: to be removed
  *     NEW or READY -> DROPPED   the writer died: to be removed
  *
- * Whoever meets a DONE or DROPPED channel removes that very segment by its id and looks for the name
- * anew, so it does not matter who dies before he has removed it.
+ * Whoever meets a DONE or DROPPED channel removes that very segment by its id and looks for the
+ * name anew, so it does not matter who dies before he has removed it.
  *
- * `written` and `read` count messages; `written - read` of them are in the ring. A message is written
- * when the cursor has passed it, so one that was half written is never seen. Each word but `state` is
- * stored by its owner alone: by the holder of the role in the same line.
+ * `written` and `read` count messages; `written - read` of them are in the ring. A message is
+ * written when the cursor has passed it, so one that was half written is never seen. Each word but
+ * `state` is stored by its owner alone: by the holder of the role in the same line.
  *
- * No lost wake-up: who waits sets its `waits` word, then reads the other's cursor, then sleeps while
- * that is unchanged. Who moves a cursor stores it, then reads the other's `waits`. All four are
- * sequentially consistent, so either the sleeper sees the new cursor, or the mover sees that somebody
- * waits and wakes; and where the wake-up comes before the sleep, the kernel finds the cursor changed
- * and does not sleep. A role word changes by the kernel's hand at its holder's death, with a wake-up;
- * it is read before the cursor, so that all that was written before the death is seen.
+ * No lost wake-up: who waits sets its `waits` word, then reads the other's cursor, then sleeps
+ * while that is unchanged. Who moves a cursor stores it, then reads the other's `waits`. All four
+ * are sequentially consistent, so either the sleeper sees the new cursor, or the mover sees that
+ * somebody waits and wakes; and where the wake-up comes before the sleep, the kernel finds the
+ * cursor changed and does not sleep. A role word changes by the kernel's hand at its holder's
+ * death, with a wake-up; it is read before the cursor, so that all that was written before the
+ * death is seen.
  *
  * The peer is not trusted: each value is copied once and checked against the segment's size.
  */
@@ -94,8 +95,9 @@ bool channel_removed(const struct channel *c);
 uint32_t channel_unread(const struct channel *c);
 
 /*
- * Become the writer of a NEW channel and lay out as many of `slots` as fit. -EBUSY (there is another writer),
- * -ENOSPC (not one slot fits), -EPROTO (it is not empty), -ESTALE (it is to be removed).
+ * Become the writer of a NEW channel and lay out as many of `slots` as fit. -EBUSY (there is
+ * another writer), -ENOSPC (not one slot fits), -EPROTO (it is not empty), -ESTALE (it is to be
+ * removed).
  */
 int channel_start(struct channel *c, uint32_t slot_size, uint32_t slots);
 
@@ -118,8 +120,8 @@ int channel_join(struct channel *c);
 int channel_wait_ready(struct channel *c, int64_t deadline);
 
 /*
- * Copy the next message to `bytes` (slot_size of room) without taking it: 1; 0 at the end; -EOWNERDEAD
- * (the writer died: nothing more comes), -ETIMEDOUT, -EPROTO.
+ * Copy the next message to `bytes` (slot_size of room) without taking it: 1; 0 at the end;
+ * -EOWNERDEAD (the writer died: nothing more comes), -ETIMEDOUT, -EPROTO.
  */
 int channel_peek(struct channel *c, void *bytes, uint32_t *length, int64_t deadline);
 
@@ -129,5 +131,5 @@ void channel_take(struct channel *c);
 /* Give up the role before the end. True: all was read meanwhile, and the caller shall remove it. */
 bool channel_leave(struct channel *c, bool keep);
 
-/* Another reader is about to take the end of a fully read channel: wait until it has, or has died. */
+/* Another reader is about to take the end of a fully read channel: wait until it has, or died. */
 int channel_wait_done(struct channel *c, uint32_t reader, int64_t deadline);

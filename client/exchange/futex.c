@@ -44,10 +44,14 @@ int words_wait(const struct word_is *words, size_t count, int64_t deadline)
         waits[i].val = words[i].value;
         waits[i].flags = FUTEX_32; /* not private: other processes wake it */
     }
-    if (syscall(SYS_futex_waitv, waits, count, 0, deadline < 0 ? NULL : &until, CLOCK_MONOTONIC) >= 0 ||
-        errno == EAGAIN || errno == EINTR)
-        return 0;
-    return -errno;
+
+    long r = syscall(SYS_futex_waitv, waits, count, 0, deadline < 0 ? NULL : &until,
+                     CLOCK_MONOTONIC);
+
+    if (r < 0 && errno != EAGAIN && errno != EINTR)
+        return -errno;
+    /* A peer that keeps changing the words does not stretch the time limit. */
+    return deadline_left_ms(deadline) == 0 ? -ETIMEDOUT : 0;
 }
 
 void word_wake(const word *w)
@@ -68,8 +72,9 @@ int role_claim(struct role *r, word *at)
     uint32_t seen = atomic_load(at);
 
     /*
-     * The kernel learns of the word before it is taken. It acts only on a word that has this thread's TID,
-     * so there is no moment in which death would go unnoticed or be told of another's role.
+     * The kernel learns of the word before it is taken. It acts only on a word that has this
+     * thread's TID, so there is no moment in which death would go unnoticed, or be told of
+     * another's role.
      */
     r->head = (struct robust_list_head){.futex_offset = (char *)at - (char *)&r->node};
 

@@ -2,9 +2,10 @@
 /*
  * Waiting on words of a shared segment, and role words: who is the writer, who is the reader.
  *
- * A role word is a robust futex: its holder's TID with FUTEX_WAITERS always set. When the holder ends in
- * whatever way, the kernel puts FUTEX_OWNER_DIED in place of the TID and wakes one waiter. Only the list
- * node that tells the kernel of it lies in private memory; nothing in the segment is followed.
+ * A role word is a robust futex: its holder's TID with FUTEX_WAITERS always set. When the holder
+ * ends in whatever way, the kernel puts FUTEX_OWNER_DIED in place of the TID and wakes one waiter.
+ * Only the list node that tells the kernel of it lies in private memory; nothing in the segment is
+ * followed.
  */
 #pragma once
 
@@ -47,8 +48,8 @@ static inline bool role_held(uint32_t value)
 }
 
 /*
- * Take the role: 0, -EBUSY (somebody living holds it), -errno. *r must stay where it is while the role is
- * held. A thread can hold one role at a time.
+ * Take the role: 0, -EBUSY (somebody living holds it), -errno. *r must stay where it is while the
+ * role is held. A thread can hold one role at a time.
  */
 int role_claim(struct role *r, word *at);
 

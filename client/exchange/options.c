@@ -39,23 +39,32 @@ static void print_help(const char *program, bool writer)
 }
 
 static const struct option writer_options[] = {
-    {"socket", required_argument, NULL, 's'},       {"user", no_argument, NULL, 'u'},
-    {"name", required_argument, NULL, OPT_NAME},    {"timeout", required_argument, NULL, OPT_TIMEOUT},
-    {"count", required_argument, NULL, OPT_COUNT},  {"size", required_argument, NULL, OPT_SIZE},
-    {"file", required_argument, NULL, OPT_FILE},    {"keep", no_argument, NULL, OPT_KEEP},
-    {"version", no_argument, NULL, 'V'},            {"help", no_argument, NULL, 'h'},
+    {"socket", required_argument, NULL, 's'},
+    {"user", no_argument, NULL, 'u'},
+    {"name", required_argument, NULL, OPT_NAME},
+    {"count", required_argument, NULL, OPT_COUNT},
+    {"size", required_argument, NULL, OPT_SIZE},
+    {"file", required_argument, NULL, OPT_FILE},
+    {"keep", no_argument, NULL, OPT_KEEP},
+    {"timeout", required_argument, NULL, OPT_TIMEOUT},
+    {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},
     {0},
 };
 
 static const struct option reader_options[] = {
-    {"socket", required_argument, NULL, 's'},       {"user", no_argument, NULL, 'u'},
-    {"name", required_argument, NULL, OPT_NAME},    {"timeout", required_argument, NULL, OPT_TIMEOUT},
-    {"count", required_argument, NULL, OPT_COUNT},  {"keep", no_argument, NULL, OPT_KEEP},
-    {"version", no_argument, NULL, 'V'},            {"help", no_argument, NULL, 'h'},
+    {"socket", required_argument, NULL, 's'},
+    {"user", no_argument, NULL, 'u'},
+    {"name", required_argument, NULL, OPT_NAME},
+    {"count", required_argument, NULL, OPT_COUNT},
+    {"keep", no_argument, NULL, OPT_KEEP},
+    {"timeout", required_argument, NULL, OPT_TIMEOUT},
+    {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},
     {0},
 };
 
-/* 0, or what is wrong with the option's value. */
+/* NULL, or what is wrong with the option's value; "" where getopt has said so. */
 static const char *take_value(struct options *o, int opt)
 {
     uint64_t v;
@@ -87,7 +96,9 @@ static const char *take_value(struct options *o, int opt)
         o->size = (uint32_t)v;
         return NULL;
     case OPT_TIMEOUT:
-        return parse_timeout(optarg, &o->timeout_ms) < 0 ? "--timeout: not a number of seconds" : NULL;
+        if (parse_timeout(optarg, &o->timeout_ms) < 0)
+            return "--timeout: not a number of seconds";
+        return NULL;
     default:
         return "";
     }
@@ -96,13 +107,14 @@ static const char *take_value(struct options *o, int opt)
 bool options_parse(struct options *o, const char *program, bool writer, int argc, char **argv,
                    int *code)
 {
+    const struct option *known = writer ? writer_options : reader_options;
     const char *wrong = NULL;
     int opt;
 
-    *o = (struct options){.program = program, .name = "shm_demo", .timeout_ms = -1, .size = LETTER_SIZE};
+    *o = (struct options){
+        .program = program, .name = "shm_demo", .timeout_ms = -1, .size = LETTER_SIZE};
     *code = EXIT_OK;
-    while (!wrong && (opt = getopt_long(argc, argv, "s:uVh", writer ? writer_options : reader_options,
-                                        NULL)) != -1) {
+    while (!wrong && (opt = getopt_long(argc, argv, "s:uVh", known, NULL)) != -1) {
         if (opt == 'h' || opt == 'V') {
             if (opt == 'h')
                 print_help(program, writer);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The command line of shm_write and shm_read, and their exit codes (as far as they go, shmctl-client's). */
+/* The command line of shm_write and shm_read, and their exit codes: those of shmctl-client. */
 #pragma once
 
 #include <stdbool.h>

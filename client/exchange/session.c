@@ -30,14 +30,15 @@ static int connect_private(struct session *s)
     int r = socket_private(path, true);
 
     if (r < 0) {
-        log_error("cannot use the folder of the private broker's socket, %s: %s", path, strerror(-r));
+        log_error("cannot use the folder of the private broker's socket, %s: %s", path,
+                  strerror(-r));
         return EXIT_NO_BROKER;
     }
     for (;;) {
         r = shmd_connect(&s->shmd, path, deadline_left_ms(deadline));
         if (r >= 0)
             return EXIT_OK;
-        /* Not there, left over, or it was just ending itself: all else a new one would not better. */
+        /* Not there, left over, or just ending itself: all else a new one would not better. */
         if (r != -ENOENT && r != -ECONNREFUSED && r != -ECONNRESET && r != -EPIPE) {
             log_error("%s", s->shmd ? shmd_error(s->shmd) : strerror(-r));
             return r == -ETIMEDOUT ? EXIT_TIMEOUT : EXIT_NO_BROKER;
@@ -157,12 +158,14 @@ static int meet_used(struct session *s, uint32_t state, bool *again)
         uint32_t unread = channel_unread(c);
 
         if (unread && role_held(atomic_load(&c->header->reader))) {
-            log_error("%s holds %u messages that a reader is still reading", name, unread);
+            log_error("%s holds %u message%s that a reader is still reading", name, unread,
+                      unread == 1 ? "" : "s");
             return EXIT_FAILED;
         }
         if (unread) {
-            log_error("%s holds %u messages that nobody has read; read them with shm_read, or remove "
-                      "it with: shmctl-client rm %s", name, unread, name);
+            log_error("%s holds %u message%s that nobody has read; read them with shm_read, or "
+                      "remove it with: shmctl-client rm %s",
+                      name, unread, unread == 1 ? "" : "s", name);
             return EXIT_FAILED;
         }
         channel_step(c, state, state == CHANNEL_READY ? CHANNEL_DROPPED : CHANNEL_DONE);
@@ -193,7 +196,8 @@ static int begin(struct session *s, uint32_t slots, bool *again)
             *again = true;
             return clear_away(s);
         }
-        log_error("%s has %llu bytes: too few for a message of %u; remove it with: shmctl-client rm %s",
+        log_error("%s has %llu bytes: too few for a message of %u; remove it with: "
+                  "shmctl-client rm %s",
                   s->at.segment.name, (unsigned long long)s->at.size, s->options.size,
                   s->at.segment.name);
         return EXIT_FAILED;
@@ -211,7 +215,8 @@ int session_open_writer(struct session *s)
 
     options.flags = SHMD_EXCLUSIVE;
     do {
-        int r = shmd_create(s->shmd, o->name, channel_bytes(o->size, slots), &options, NULL, REQUEST_MS);
+        int r = shmd_create(s->shmd, o->name, channel_bytes(o->size, slots), &options, NULL,
+                            REQUEST_MS);
 
         if (r < 0 && r != -EEXIST)
             return say_broker(s);

@@ -35,7 +35,10 @@ static int read_messages(struct session *s, bool *over)
         if (r == 0)
             return EXIT_OK;
         if (r == -EOWNERDEAD) {
-            log_error("the writer of %s died after %u messages", s->at.segment.name, c->cursor);
+            bool died = atomic_load(&c->header->writer) & FUTEX_OWNER_DIED;
+
+            log_error("the writer of %s %s after %u message%s", s->at.segment.name,
+                      died ? "died" : "gave up", c->cursor, c->cursor == 1 ? "" : "s");
             return EXIT_FAILED;
         }
         if (r < 0)

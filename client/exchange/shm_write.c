@@ -67,7 +67,8 @@ static int write_messages(struct session *s, struct source *from)
         if (length == 0)
             break;
 
-        int r = channel_write(&s->channel, from->bytes, (uint32_t)length, deadline_in(o->timeout_ms));
+        int r = channel_write(&s->channel, from->bytes, (uint32_t)length,
+                              deadline_in(o->timeout_ms));
 
         if (r < 0)
             return session_explain(s, r, "waiting for a reader");

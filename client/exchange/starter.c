@@ -36,7 +36,8 @@ static void find_daemon(char path[PATH_MAX])
 
         if (slash) {
             *slash = '\0';
-            if (snprintf(path, PATH_MAX, "%s/../daemon/shmd", self) < PATH_MAX && access(path, X_OK) == 0)
+            if (snprintf(path, PATH_MAX, "%s/../daemon/shmd", self) < PATH_MAX &&
+                access(path, X_OK) == 0)
                 return;
         }
     }
@@ -79,10 +80,11 @@ static int explain_failure(pid_t pid, const char *path)
     if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_NOT_RUN)
         log_error("cannot start a private broker: cannot run %s; name it in $SHMD_DAEMON", path);
     else if (WIFEXITED(status))
-        log_error("cannot start a private broker: %s ended with code %d; to see why: %s --user", path,
-                  WEXITSTATUS(status), path);
+        log_error("cannot start a private broker: %s ended with code %d; to see why: %s --user",
+                  path, WEXITSTATUS(status), path);
     else
-        log_error("cannot start a private broker: %s was ended by signal %d", path, WTERMSIG(status));
+        log_error("cannot start a private broker: %s was ended by signal %d", path,
+                  WTERMSIG(status));
     return -ECHILD;
 }
 

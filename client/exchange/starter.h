@@ -5,9 +5,9 @@
 #include <stdint.h>
 
 /*
- * Run `shmd --user --idle-exit 1` in the background and wait until it serves, or has failed. 0; -EAGAIN:
- * another one holds the lock (it serves, is about to, or is just ending: connect again); -ETIMEDOUT; or -errno after
- * a line on stderr. The program is $SHMD_DAEMON, else the one of the same build tree, the installed
- * one, the one in $PATH.
+ * Run `shmd --user --idle-exit 1` in the background and wait until it serves, or has failed. 0;
+ * -EAGAIN: another one holds the lock (it serves, is about to, or is just ending: connect again);
+ * -errno after a line on stderr. The program is $SHMD_DAEMON, else the one of the same build tree,
+ * the installed one, the one in $PATH.
  */
 int starter_run(int64_t deadline);
