@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "log.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -8,6 +9,7 @@
 static const char *log_name = "shmd";
 static int log_max = LOG_INFO;
 static bool log_prefix;
+static unsigned long log_lost;
 
 /* systemd tells device and inode of the journal's stream, so that a redirected stderr is known. */
 static bool stderr_is_journal(void)
@@ -52,6 +54,27 @@ bool log_wants(int level)
     return level <= log_max;
 }
 
+/* A reader that has stopped reading must not stop who logs: lines are dropped, and counted. */
+static bool would_block(void)
+{
+    struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+    return poll(&p, 1, 0) == 0;
+}
+
+static void write_line(int level, const char *text)
+{
+    char lost[64] = "";
+
+    if (log_lost > 0)
+        snprintf(lost, sizeof(lost), " (%lu lines before this one were lost)", log_lost);
+    log_lost = 0;
+    if (log_prefix)
+        dprintf(STDERR_FILENO, "<%d>%s%s\n", level, text, lost);
+    else
+        dprintf(STDERR_FILENO, "%s: %s%s\n", log_name, text, lost);
+}
+
 void log_line(int level, const char *fmt, ...)
 {
     char text[1024];
@@ -63,9 +86,9 @@ void log_line(int level, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
-    if (log_prefix)
-        dprintf(STDERR_FILENO, "<%d>%s\n", level, text);
+    if (!would_block())
+        write_line(level, text);
     else
-        dprintf(STDERR_FILENO, "%s: %s\n", log_name, text);
+        log_lost++;
     errno = saved;
 }

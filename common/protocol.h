@@ -77,7 +77,8 @@ enum wire_by { BY_NAME = 0, BY_KEY = 1, BY_SHMID = 2 };
 
 struct wire_target {
     uint32_t by;
-    int32_t id; /* the key or the shmid */
+    int32_t id;        /* the key or the shmid */
+    uint64_t instance; /* not 0: only if it is this very one, else -ENOENT */
     char name[NAME_SIZE];
 };
 
@@ -220,13 +221,13 @@ struct wire_info {
 WIRE_FITS(wire_header, 16);
 WIRE_FITS(wire_hello, 16);
 WIRE_FITS(wire_welcome, 144);
-WIRE_FITS(wire_target, 136);
+WIRE_FITS(wire_target, 144);
 WIRE_FITS(wire_create, 160);
-WIRE_FITS(wire_open, 144);
+WIRE_FITS(wire_open, 152);
 WIRE_FITS(wire_opened, 160);
-WIRE_FITS(wire_attach, 144);
+WIRE_FITS(wire_attach, 152);
 WIRE_FITS(wire_detach, 8);
-WIRE_FITS(wire_set, 152);
+WIRE_FITS(wire_set, 160);
 WIRE_FITS(wire_segment, 248);
 WIRE_FITS(wire_list, 8);
 WIRE_FITS(wire_page, 8);

@@ -8,6 +8,7 @@
 #include "failpoint.h"
 #include "locate.h"
 #include "log.h"
+#include "privilege.h"
 #include "segment.h"
 #include "util.h"
 
@@ -29,8 +30,10 @@ static int resize(const struct sysv_ops *sysv, const struct adopt_request *rq, s
         return 0;
     }
     r = locate_make(sysv, rq->socket, rq->capacity, from->epoch + 1, &new, error);
-    if (r < 0)
-        return r;
+    if (r < 0) {
+        log_warning("capacity = %u: %s; the registry stays at %u", rq->capacity, error, view.capacity);
+        return 0;
+    }
     to = new.segment;
     to->hash_seed = from->hash_seed;
     to->generation = from->generation;
@@ -45,9 +48,22 @@ static int resize(const struct sysv_ops *sysv, const struct adopt_request *rq, s
         if (reg_word_state(view.entry[i].word) != REG_FREE)
             memcpy(&entry[n++], &view.entry[i], sizeof(*entry));
     locate_finish(&new);
+    /* Who still has the old one mapped must see that it tells nothing any more. */
+    atomic_store_explicit(&from->magic, 0, memory_order_release);
     locate_destroy(sysv, old);
     *old = new;
     return 0;
+}
+
+/* Key, creator and size may be another program's of the same user: maker, time and mode are not. */
+static bool made_by(const struct table *t, const struct reg_entry *e, const struct shmid_ds *ds)
+{
+    unsigned mode = ds->shm_perm.mode & 0777u;
+    bool fresh = ds->shm_perm.uid == t->uid && mode == 0600;
+    bool handed = ds->shm_perm.uid == e->uid && ds->shm_perm.gid == e->gid && mode == e->mode;
+
+    return segment_is(t, e, ds) && (fresh || handed) && ds->shm_ctime >= e->created / 1000000000 &&
+           ((uint32_t)ds->shm_cpid == t->header->daemon_pid || ds->shm_cpid == 0);
 }
 
 /* An entry whose maker died: what it had got under its key goes, and nothing else. */
@@ -56,8 +72,7 @@ static void roll_back(struct table *t, struct reg_entry *e)
     int id = t->sysv->find(e->key);
     struct shmid_ds ds;
 
-    if (id >= 0 && !table_find_shmid(t, id) && t->sysv->stat(id, &ds) == 0 && segment_is(t, e, &ds) &&
-        ((uint32_t)ds.shm_cpid == t->header->daemon_pid || ds.shm_cpid == 0)) {
+    if (id >= 0 && !table_find_shmid(t, id) && t->sysv->stat(id, &ds) == 0 && made_by(t, e, &ds)) {
         log_notice("%s: half made when shmd ended; shmid %d is removed", e->name, id);
         t->sysv->remove(id);
     }
@@ -125,7 +140,8 @@ static void adopt_entries(struct table *t)
     for (uint32_t i = t->view.capacity; i-- > 0;)
         if (table_state(&t->entry[i]) == REG_LIVE)
             adopted += take_over(t, &t->entry[i]);
-        else if (table_state(&t->entry[i]) == REG_FREE)
+        else if (table_state(&t->entry[i]) != REG_CREATING &&
+                 table_state(&t->entry[i]) != REG_REMOVING)
             table_clear(t, &t->entry[i]);
     /* Only now is it known which shmids are somebody's. */
     for (uint32_t i = 0; i < t->view.capacity; i++) {
@@ -168,7 +184,9 @@ int adopt_open(struct table *t, const struct sysv_ops *sysv, const struct adopt_
     t->header->ipc_namespace = rq->ipc_namespace;
     failpoint();
     /* Last: until here a roll-back goes by the pid of the daemon that died. */
+    t->header->daemon_start = 0;
     t->header->daemon_pid = (uint32_t)getpid();
+    t->header->daemon_start = process_start(getpid());
     failpoint();
     r = sysv->set(c.shmid, t->uid, getegid(), rq->public_view ? 0644 : 0600);
     failpoint_enter(NULL);
@@ -179,12 +197,15 @@ int adopt_open(struct table *t, const struct sysv_ops *sysv, const struct adopt_
 
 void adopt_discard(struct table *t)
 {
-    if (t->header->used == 0)
-        t->sysv->remove(t->shmid);
+    if (t->header->used != 0)
+        return;
+    atomic_store_explicit(&t->header->magic, 0, memory_order_release);
+    t->sysv->remove(t->shmid);
 }
 
 struct orphan_count {
     struct table *table;
+    uint32_t key_first, key_last;
     unsigned n;
 };
 
@@ -192,16 +213,15 @@ static int count_orphan(int shmid, const struct shmid_ds *ds, void *data)
 {
     struct orphan_count *o = data;
 
-    if (ds->shm_perm.cuid == o->table->uid && shmid != o->table->shmid &&
-        !(ds->shm_perm.mode & SHM_DEST) && !table_find_shmid(o->table, shmid) &&
-        (uint32_t)segment_ds_key(ds) != IPC_PRIVATE)
+    if (ds->shm_perm.cuid == o->table->uid && !table_find_shmid(o->table, shmid) &&
+        (uint32_t)segment_ds_key(ds) >= o->key_first && (uint32_t)segment_ds_key(ds) <= o->key_last)
         o->n++;
     return 0;
 }
 
-unsigned adopt_orphans(struct table *t)
+unsigned adopt_orphans(struct table *t, uint32_t key_first, uint32_t key_last)
 {
-    struct orphan_count o = {.table = t};
+    struct orphan_count o = {.table = t, .key_first = key_first, .key_last = key_last};
 
     sysv_each(count_orphan, &o);
     return o.n;

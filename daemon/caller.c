@@ -33,7 +33,7 @@ static int read_groups(struct caller *c, int fd)
 }
 
 /* Reading the user database costs more than all the rest of a connection: remember the last ones. */
-static void home_of(uid_t uid, char home[NAMESPACE_SIZE])
+static int home_of(uid_t uid, char home[NAMESPACE_SIZE])
 {
     static struct {
         uid_t uid;
@@ -45,13 +45,18 @@ static void home_of(uid_t uid, char home[NAMESPACE_SIZE])
 
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
     if (slot->uid != uid || slot->until <= now.tv_sec) {
-        struct passwd *pw = getpwuid(uid);
+        struct passwd *pw = (errno = 0, getpwuid(uid));
 
+        /* A data base that cannot be read knows nothing; a wrong namespace would be worse than none. */
+        if (!pw && (errno == EIO || errno == ENOMEM || errno == EMFILE || errno == ENFILE ||
+                    errno == EAGAIN || errno == ETIMEDOUT || errno == ECONNREFUSED))
+            return -EAGAIN;
         name_of_user(uid, pw ? pw->pw_name : NULL, slot->home);
         slot->uid = uid;
-        slot->until = now.tv_sec + 10;
+        slot->until = now.tv_sec + 60;
     }
     memcpy(home, slot->home, NAMESPACE_SIZE);
+    return 0;
 }
 
 int caller_init(struct caller *c, int fd)
@@ -68,8 +73,9 @@ int caller_init(struct caller *c, int fd)
     c->pid = cred.pid;
     if (cred.uid == OVERFLOW_ID || cred.gid == OVERFLOW_ID)
         return -EOVERFLOW;
-    home_of(cred.uid, c->home);
-    return read_groups(c, fd);
+    int r = home_of(cred.uid, c->home);
+
+    return r < 0 ? r : read_groups(c, fd);
 }
 
 static void give_back(struct table *t, const struct lease *l)

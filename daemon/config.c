@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "listen.h"
+#include "locate.h"
 #include "log.h"
 #include "parse.h"
 #include "registry.h"
@@ -71,6 +72,8 @@ static int set_key_range(const char *value, struct config *c)
         return -EINVAL;
     if ((uint32_t)a > (uint32_t)b || (uint32_t)b - (uint32_t)a < 2 * REG_CAPACITY_MAX - 1)
         return -ERANGE;
+    if ((uint32_t)a <= LOCATE_KEY_LAST && (uint32_t)b >= LOCATE_KEY_FIRST)
+        return -EINVAL;
     c->key_first = (uint32_t)a;
     c->key_last = (uint32_t)b;
     return 0;
@@ -129,7 +132,7 @@ static int set_socket(const char *value, struct config *c)
     return *value == '/' ? set_text(value, c->socket, LISTEN_PATH_MAX) : -EINVAL;
 }
 
-static int set_size(const char *value, struct config *c)
+static int set_size(const char *value, uint64_t *to)
 {
     uint64_t v;
     int r = parse_size(value, &v);
@@ -137,7 +140,7 @@ static int set_size(const char *value, struct config *c)
     if (r == 0 && v == 0)
         r = -ERANGE;
     if (r == 0)
-        c->max_size = v;
+        *to = v;
     return r;
 }
 
@@ -149,12 +152,13 @@ static int set_size(const char *value, struct config *c)
     X(shmd, log_level, set_log_level(v, c), "error, warning, notice, info or debug") \
     X(registry, capacity, set_u32(v, 1, REG_CAPACITY_MAX, &c->capacity), "1 to 32768") \
     X(registry, public, parse_bool(v, &c->public_view), "yes or no") \
-    X(registry, key_range, set_key_range(v, c), "FIRST-LAST, two keys at least 65535 apart") \
+    X(registry, key_range, set_key_range(v, c), "FIRST-LAST, two keys at least 65535 apart, none of 0x52000000-0x52ffffff (registries)") \
     X(policy, administrators, set_admins(v, c), "up to 64 existing users and @groups") \
     X(policy, default_mode, parse_mode(v, &c->default_mode), "octal permission bits") \
     X(policy, max_mode, parse_mode(v, &c->max_mode), "octal permission bits") \
     X(policy, fixed_keys, parse_bool(v, &c->fixed_keys), "yes or no") \
-    X(limits, max_size, set_size(v, c), "bytes, as 64K or 1GiB") \
+    X(limits, max_size, set_size(v, &c->max_size), "bytes, as 64K or 1GiB") \
+    X(limits, total_size, set_size(v, &c->total_size), "bytes, as 64K or 1GiB") \
     X(limits, connections, set_u32(v, 1, 1000000, &c->connections), "1 to 1000000") \
     X(limits, connections_per_user, set_u32(v, 1, 1000000, &c->connections_per_user), "1 to 1000000") \
     X(limits, leases_per_connection, set_u32(v, 0, 1000000, &c->leases_per_connection), "0 to 1000000")
@@ -218,6 +222,7 @@ void config_init(struct config *c)
         .max_mode = 0660,
         .fixed_keys = true,
         .max_size = 1ull << 40,
+        .total_size = 32ull << 40,
         .connections = 4096,
         .connections_per_user = 1024,
         .leases_per_connection = 1024,

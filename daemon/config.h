@@ -31,7 +31,7 @@ struct config {
     uint32_t default_mode, max_mode;
     bool fixed_keys;
     /* [limits] */
-    uint64_t max_size;
+    uint64_t max_size, total_size;
     uint32_t connections, connections_per_user, leases_per_connection;
 };
 

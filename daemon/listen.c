@@ -97,8 +97,11 @@ int listen_open(struct listen *l, mode_t mode, gid_t gid, char error[LISTEN_ERRO
 int listen_publish(struct listen *l, char error[LISTEN_ERROR_MAX])
 {
     struct sockaddr_un a;
+    struct stat st;
 
     set_address(&a, l);
+    if (lstat(l->path, &st) == 0 && !S_ISSOCK(st.st_mode))
+        return fail(error, -EEXIST, "%.200s is there and is no socket: not replaced", l->path);
     if (rename(a.sun_path, l->path) < 0)
         return fail(error, -errno, "cannot make %.200s: %s", l->path, strerror(errno));
     l->published = true;

@@ -9,6 +9,7 @@
 
 #include "failpoint.h"
 #include "log.h"
+#include "privilege.h"
 
 #define CANDIDATES 16
 
@@ -22,11 +23,19 @@ static uint64_t socket_hash(const char *socket)
     return h;
 }
 
+static int32_t key_at(uint64_t number)
+{
+    return (int32_t)(LOCATE_KEY_FIRST + number % (LOCATE_KEY_LAST - LOCATE_KEY_FIRST + 1));
+}
+
 static int32_t candidate_key(const char *socket, unsigned number)
 {
-    uint32_t h = (uint32_t)((socket_hash(socket) + number) * 0x9fb21c651e98df25ull >> 32);
+    return key_at((socket_hash(socket) + number) * 0x9fb21c651e98df25ull >> 32);
+}
 
-    return (int32_t)(h ? h : 1);
+static bool is_registry_key(int32_t key)
+{
+    return (uint32_t)key >= LOCATE_KEY_FIRST && (uint32_t)key <= LOCATE_KEY_LAST;
 }
 
 void locate_drop(const struct sysv_ops *sysv, struct located *l)
@@ -46,7 +55,20 @@ void locate_destroy(const struct sysv_ops *sysv, struct located *l)
     failpoint();
 }
 
-/* 1: ours, and whole; 0: not ours; -EAGAIN: ours, but its maker died making it. */
+/* Somebody may have closed the mode of our own registry; the creator opens it again. */
+static int attach(const struct sysv_ops *sysv, struct located *l, char error[LOCATE_ERROR_MAX])
+{
+    int r = sysv->attach(l->shmid, false, &l->segment);
+
+    if (r == -EACCES && sysv->set(l->shmid, geteuid(), getegid(), 0600) == 0)
+        r = sysv->attach(l->shmid, false, &l->segment);
+    if (r < 0)
+        snprintf(error, LOCATE_ERROR_MAX, "cannot attach the registry (shmid %d): %s", l->shmid,
+                 strerror(-r));
+    return r;
+}
+
+/* 1: ours, and whole; 0: not ours; -EAGAIN: ours, but its maker died making it; other errors. */
 static int examine(const struct sysv_ops *sysv, struct located *l, const char *socket,
                    char error[LOCATE_ERROR_MAX])
 {
@@ -54,25 +76,30 @@ static int examine(const struct sysv_ops *sysv, struct located *l, const char *s
     struct shmid_ds ds;
 
     if (sysv->stat(l->shmid, &ds) < 0 || ds.shm_perm.cuid != geteuid() ||
-        ds.shm_segsz < sizeof(struct reg_header))
+        !is_registry_key(ds.shm_perm.__key) || ds.shm_segsz < sizeof(struct reg_header))
         return 0;
     l->size = ds.shm_segsz;
-    if (sysv->attach(l->shmid, false, &l->segment) < 0)
-        return 0;
+
+    int r = attach(sysv, l, error);
+
+    if (r < 0)
+        return r;
 
     const struct reg_header *h = l->segment;
-    int r = reg_view_init(&view, l->segment, l->size);
 
+    r = reg_view_init(&view, l->segment, l->size);
     if (h->magic == 0)
         return -EAGAIN;
     if (r == -EPROTO || h->socket_hash != socket_hash(socket))
         return 0;
-    if (r == 0)
-        return 1;
-    snprintf(error, LOCATE_ERROR_MAX,
-             "the registry (shmid %d) has layout %u and this shmd knows %u: start the newer shmd "
-             "again; nothing was touched", l->shmid, h->layout, REG_LAYOUT);
-    return r;
+    if (r < 0)
+        snprintf(error, LOCATE_ERROR_MAX,
+                 "the registry (shmid %d) has layout %u and this shmd knows %u: start the newer shmd "
+                 "again; nothing was touched", l->shmid, h->layout, (unsigned)REG_LAYOUT);
+    else if (process_lives((pid_t)h->daemon_pid, h->daemon_start))
+        r = snprintf(error, LOCATE_ERROR_MAX, "shmd %u works on this registry already",
+                     h->daemon_pid) < 0 ? -EIO : -EBUSY;
+    return r < 0 ? r : 1;
 }
 
 /* Of two, the older is what a crash left when the registry was being moved. */
@@ -101,7 +128,7 @@ static int scan_one(int shmid, const struct shmid_ds *ds, void *data)
     struct scan *s = data;
     struct located l = {.shmid = shmid, .key = ds->shm_perm.__key};
 
-    if (ds->shm_perm.cuid != geteuid() || ds->shm_segsz < reg_segment_size(1))
+    if (ds->shm_perm.cuid != geteuid() || !is_registry_key(l.key))
         return 0;
 
     int r = examine(s->sysv, &l, s->socket, s->error);
@@ -110,13 +137,12 @@ static int scan_one(int shmid, const struct shmid_ds *ds, void *data)
         keep_newer(s->sysv, s->best, &l);
     else
         locate_drop(s->sysv, &l);
-    return r == -EPROTONOSUPPORT ? r : 0;
+    return r == 1 || r == -EAGAIN ? 0 : r; /* half made: which socket's, nobody can tell */
 }
 
 int locate_find(const struct sysv_ops *sysv, const char *socket, struct located *best,
                 char error[LOCATE_ERROR_MAX])
 {
-    unsigned taken = 0;
     int r = 0;
 
     *best = (struct located){.shmid = -1};
@@ -136,11 +162,10 @@ int locate_find(const struct sysv_ops *sysv, const char *socket, struct located 
             if (r == 0)
                 log_warning("key 0x%08x for the registry is taken by shmid %d of somebody else: "
                             "passed over", (unsigned)l.key, l.shmid);
-            taken++;
             locate_drop(sysv, &l);
         }
     }
-    if (r >= 0 && best->shmid < 0 && taken > 0) {
+    if (r >= 0 && best->shmid < 0) {
         struct scan s = {sysv, socket, best, error};
 
         r = sysv_each(scan_one, &s);
@@ -156,7 +181,7 @@ int locate_make(const struct sysv_ops *sysv, const char *socket, uint32_t capaci
     struct located l = {.size = reg_segment_size(capacity), .shmid = -EEXIST};
 
     for (unsigned i = 0; i < 4 * CANDIDATES && l.shmid == -EEXIST; i++) {
-        l.key = i < CANDIDATES ? candidate_key(socket, i) : (int32_t)(arc4random() | 1);
+        l.key = i < CANDIDATES ? candidate_key(socket, i) : key_at(arc4random());
         l.shmid = sysv->create(l.key, l.size, 0);
         failpoint();
     }

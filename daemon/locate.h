@@ -4,12 +4,19 @@
  *
  * Its key follows from the socket's path. As anybody can work the key out and take it first, there
  * are several: all are looked at, those of other creators passed over, and a new registry takes the
- * first free one. Where somebody has taken them all, it gets a random key, and is found by
- * its creator and the socket's hash in its header.
+ * first free one. Where somebody has taken them all, it gets a random key of the same range, and is
+ * found by its creator and the socket's hash in its header.
  */
 #pragma once
 
 #include "table.h"
+
+/*
+ * Keys of registries. shmd gives a client's segment none of these, so a segment of ours with such a key is
+ * no client's: the key is the one thing that the owner of a segment cannot change.
+ */
+#define LOCATE_KEY_FIRST 0x52000000u
+#define LOCATE_KEY_LAST 0x52ffffffu
 
 #define LOCATE_ERROR_MAX 256
 
@@ -21,8 +28,9 @@ struct located {
 };
 
 /*
- * The registry of `socket`: 0, also with shmid -1 where there is none yet. -EPROTONOSUPPORT with a
- * sentence: one of an unknown layout, which nobody touched.
+ * The registry of `socket`: 0, also with shmid -1 where there is none yet. With a sentence, and
+ * nothing touched: -EPROTONOSUPPORT, one of an unknown layout; -EBUSY, one whose daemon lives; or why
+ * ours cannot be attached.
  */
 int locate_find(const struct sysv_ops *sysv, const char *socket, struct located *ret,
                 char error[LOCATE_ERROR_MAX]);

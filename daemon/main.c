@@ -193,7 +193,7 @@ static int adopt(struct shmd *s)
         log_warning("group %u has other members, whom the kernel would let into every segment with "
                     "group bits: such modes are refused", (unsigned)getegid());
 
-    unsigned orphans = adopt_orphans(&b->table);
+    unsigned orphans = adopt_orphans(&b->table, b->config.key_first, b->config.key_last);
 
     if (orphans)
         log_warning("%u segments created by uid %u are in no registry of this broker: see ipcs -m",
@@ -268,9 +268,10 @@ static int run(struct shmd *s)
         log_error("%s", error);
         return r == -EBUSY ? EXIT_SERVED : EXIT_FAILURE;
     }
-    if (adopt(s) < 0 || start_loop(s) < 0 || serve(s) < 0)
-        return EXIT_FAILURE;
-    return EXIT_SUCCESS;
+    r = adopt(s);
+    if (r == -EBUSY)
+        return EXIT_SERVED;
+    return r < 0 || start_loop(s) < 0 || serve(s) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 static void finish(struct shmd *s)

@@ -48,7 +48,7 @@ static int find_number(struct request *rq, const struct wire_target *target, str
 int ops_find(struct request *rq, const struct wire_target *target, char name[NAME_SIZE],
              struct reg_entry **e, struct shmid_ds *ds)
 {
-    int r;
+    int r = 0;
 
     name[0] = 0;
     if (target->by == BY_NAME) {
@@ -66,9 +66,16 @@ int ops_find(struct request *rq, const struct wire_target *target, char name[NAM
         return request_fail(rq, -EINVAL, "a segment is meant by name, key or shmid");
     }
 
+    if (target->instance != 0 && (*e)->instance != target->instance)
+        return request_fail(rq, -ENOENT, "%s is not the segment that was meant any more", (*e)->name);
+
     /* What was let go keeps its name until the entry is used again. */
-    if (ds && segment_check(&rq->broker->table, *e, ds) < 0)
-        return request_fail(rq, -EIDRM, "%s was removed behind the broker's back (ipcrm?): create it "
+    r = ds ? segment_check(&rq->broker->table, *e, ds) : 0;
+
+    if (r < 0 && r != -EIDRM)
+        return request_fail(rq, r, "the kernel tells nothing of %s: %s", (*e)->name, strerror(-r));
+    if (r < 0)
+        return request_fail(rq, r, "%s was removed behind the broker's back (ipcrm?): create it "
                             "anew", (*e)->name);
     return 0;
 }
@@ -245,9 +252,14 @@ int op_remove(struct request *rq)
         r = policy_control(rq, e, &ds, "remove");
     if (r < 0)
         return r;
+
+    int id = table_shmid(e);
+
     ops_fill_segment(request_reply(rq, sizeof(struct wire_segment)), t, e, &ds);
-    log_info("%s removed: shmid %d, by uid %u pid %d", e->name, table_shmid(e),
+    r = segment_remove(t, e);
+    if (r < 0)
+        return request_fail(rq, r, "the kernel refuses: %s", strerror(-r));
+    log_info("%s removed: shmid %d, by uid %u pid %d", e->name, id,
              (unsigned)rq->caller->uid, rq->caller->pid);
-    segment_remove(t, e);
     return 0;
 }

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "ops.h"
+#include "policy.h"
 #include "segment.h"
 
 int op_hello(struct request *rq)
@@ -85,6 +86,13 @@ int op_stat(struct request *rq)
     return r;
 }
 
+/* With the public view off a list shows one's own segments, and administrators all. */
+static bool may_see(const struct request *rq, const struct shmid_ds *ds)
+{
+    return rq->broker->config.public_view || ds->shm_perm.uid == rq->caller->uid ||
+           policy_is_admin(rq->broker, rq->caller);
+}
+
 #define LIST_STEPS 512 /* entries looked at for one request, so that an empty table costs nobody time */
 
 /* A cursor is the index to go on from: entries do not move, so each is told once. */
@@ -100,7 +108,7 @@ int op_list(struct request *rq)
         struct reg_entry *e = &t->entry[i];
         struct shmid_ds ds;
 
-        if (table_state(e) != REG_LIVE || segment_check(t, e, &ds) < 0)
+        if (table_state(e) != REG_LIVE || segment_check(t, e, &ds) < 0 || !may_see(rq, &ds))
             continue;
         memset(&to->records[to->count], 0, sizeof(to->records[0]));
         ops_fill_segment(&to->records[to->count++], t, e, &ds);

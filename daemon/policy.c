@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "locate.h"
+
 bool policy_is_admin(const struct broker *b, const struct caller *c)
 {
     if (c->uid == 0)
@@ -50,9 +52,10 @@ static int check_key(struct request *rq, int32_t key)
         return request_fail(rq, -EINVAL, "key 0 is IPC_PRIVATE and can be nobody's");
     if (!c->fixed_keys)
         return request_fail(rq, -EPERM, "the administrator allows no fixed keys (fixed_keys = no)");
-    if (k >= c->key_first && k <= c->key_last)
-        return request_fail(rq, -EPERM, "key 0x%08x lies in shmd's own range 0x%08x-0x%08x", k,
-                            c->key_first, c->key_last);
+    if ((k >= c->key_first && k <= c->key_last) || (k >= LOCATE_KEY_FIRST && k <= LOCATE_KEY_LAST))
+        return request_fail(rq, -EPERM, "key 0x%08x lies in shmd's own ranges 0x%08x-0x%08x and "
+                            "0x%08x-0x%08x", k, c->key_first, c->key_last, LOCATE_KEY_FIRST,
+                            LOCATE_KEY_LAST);
     return 0;
 }
 
@@ -73,6 +76,11 @@ int policy_create(struct request *rq, const char name[NAME_SIZE], struct segment
     if (w->size > config->max_size)
         return request_fail(rq, -EDQUOT, "%llu bytes: the limit max_size of a segment is %llu",
                             (unsigned long long)w->size, (unsigned long long)config->max_size);
+    if (w->size > config->total_size - MIN(rq->broker->table.bytes, config->total_size))
+        return request_fail(rq, -EDQUOT, "%llu bytes: all segments together may have %llu "
+                            "(total_size), and have %llu", (unsigned long long)w->size,
+                            (unsigned long long)config->total_size,
+                            (unsigned long long)rq->broker->table.bytes);
 
     *ret = (struct segment_request){
         .size = w->size,

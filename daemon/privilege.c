@@ -54,6 +54,33 @@ bool privilege_group_is_private(uid_t uid, gid_t gid)
     return !shared;
 }
 
+uint64_t process_start(pid_t pid)
+{
+    char path[64], text[1024];
+    unsigned long long start = 0;
+    char state = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+
+    _cleanup_fclose_ FILE *f = fopen(path, "re");
+    size_t n = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
+
+    text[n] = 0;
+
+    /* The command may hold anything, so what follows it is found from the end. */
+    const char *rest = strrchr(text, ')');
+
+    if (!rest || sscanf(rest, ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d "
+                        "%*d %*d %llu", &state, &start) != 2 || state == 'Z' || state == 'X')
+        return 0;
+    return start;
+}
+
+bool process_lives(pid_t pid, uint64_t start)
+{
+    return pid > 0 && pid != getpid() && start != 0 && process_start(pid) == start;
+}
+
 void privilege_raise_files(unsigned connections)
 {
     struct rlimit limit;

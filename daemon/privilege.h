@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #define PRIVILEGE_ERROR_MAX 256
@@ -18,6 +19,10 @@ int privilege_drop(const char *login, const char *socket, char error[PRIVILEGE_E
  * group bits of all its segments. Reads the user and group databases: may block.
  */
 bool privilege_group_is_private(uid_t uid, gid_t gid);
+
+/* When a process started, in clock ticks since boot; 0: it is not there, or dead and not yet reaped. */
+uint64_t process_start(pid_t pid);
+bool process_lives(pid_t pid, uint64_t start);
 
 /* Let there be descriptors for `connections`, as far as the hard limit allows. */
 void privilege_raise_files(unsigned connections);

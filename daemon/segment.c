@@ -7,6 +7,7 @@
 
 #include "failpoint.h"
 #include "log.h"
+#include "reaper.h"
 
 #define KEY_TRIES 64 /* in a range that is at most half full of ours, 64 collisions are an attack */
 
@@ -103,13 +104,22 @@ bool segment_is(const struct table *t, const struct reg_entry *e, const struct s
     return ds->shm_perm.cuid == t->uid && ds->shm_segsz == e->size && segment_ds_key(ds) == e->key;
 }
 
+static void unpin(struct table *t, const struct reg_entry *e, void *pin)
+{
+    if (pin && e->size >= REAPER_LARGE)
+        reaper_detach(t->sysv, pin);
+    else if (pin)
+        t->sysv->detach(pin);
+}
+
 /* The kernel has no such segment any more: let the name go, and touch nothing else. */
 static void forget(struct table *t, struct reg_entry *e)
 {
     log_notice("%s (shmid %d, key 0x%08x) was removed behind the broker's back: its name is free",
                e->name, table_shmid(e), (unsigned)e->key);
     failpoint_enter("remove");
-    table_removing(t, e);
+    unpin(t, e, table_removing(t, e));
+    failpoint();
     table_clear(t, e);
     failpoint_enter(NULL);
 }
@@ -123,8 +133,22 @@ int segment_check(struct table *t, struct reg_entry *e, struct shmid_ds *ds)
         table_note(e, ds);
         return 0;
     }
+    if (r < 0 && r != -EINVAL && r != -EIDRM) {
+        log_error("%s: cannot look at shmid %d: %s", e->name, table_shmid(e), strerror(-r));
+        return r;
+    }
     forget(t, e);
     return -EIDRM;
+}
+
+uint32_t segment_check_all(struct table *t)
+{
+    struct shmid_ds ds;
+
+    for (uint32_t i = 0; i < t->view.capacity && t->header->used > 0; i++)
+        if (table_state(&t->entry[i]) == REG_LIVE)
+            segment_check(t, &t->entry[i], &ds);
+    return t->header->used;
 }
 
 int segment_set(struct table *t, struct reg_entry *e, uid_t uid, gid_t gid, unsigned mode,
@@ -136,25 +160,35 @@ int segment_set(struct table *t, struct reg_entry *e, uid_t uid, gid_t gid, unsi
     int r = t->sysv->set(table_shmid(e), uid, gid, mode);
 
     failpoint();
-    if (r == 0 || r == -EINVAL || r == -EIDRM)
-        r = segment_check(t, e, ds);
+
+    int check = segment_check(t, e, ds);
+
     failpoint_enter(NULL);
-    return r;
+    return check < 0 ? check : r;
 }
 
-void segment_remove(struct table *t, struct reg_entry *e)
+/* Still pinned at IPC_RMID, so that it is quick: who detaches last frees the memory. */
+int segment_remove(struct table *t, struct reg_entry *e)
 {
     int id = table_shmid(e);
 
     failpoint_enter("remove");
     failpoint();
-    table_removing(t, e);
 
+    void *pin = table_removing(t, e);
     int r = t->sysv->remove(id);
 
     failpoint();
-    if (r < 0)
+    if (r == -EINVAL || r == -EIDRM)
+        r = 0;
+    if (r < 0) {
         log_error("%s: IPC_RMID of shmid %d: %s", e->name, id, strerror(-r));
-    table_clear(t, e);
+        table_publish(t, e, id, pin);
+    } else {
+        unpin(t, e, pin);
+        failpoint();
+        table_clear(t, e);
+    }
     failpoint_enter(NULL);
+    return r;
 }

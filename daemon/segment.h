@@ -29,7 +29,7 @@ int segment_create(struct table *t, const struct segment_request *rq, struct reg
 
 /*
  * Hold a live entry against the kernel. 0 and *ds; -EIDRM: its segment was removed or replaced
- * behind our back, and the entry is gone now.
+ * behind our back, and the entry is gone now; else why the kernel does not tell.
  */
 int segment_check(struct table *t, struct reg_entry *e, struct shmid_ds *ds);
 
@@ -37,8 +37,11 @@ int segment_check(struct table *t, struct reg_entry *e, struct shmid_ds *ds);
 int segment_set(struct table *t, struct reg_entry *e, uid_t uid, gid_t gid, unsigned mode,
                 struct shmid_ds *ds);
 
-/* IPC_RMID, then the entry is free. */
-void segment_remove(struct table *t, struct reg_entry *e);
+/* IPC_RMID, then the entry is free; what IPC_RMID said otherwise, and all is as before. */
+int segment_remove(struct table *t, struct reg_entry *e);
+
+/* Hold every entry against the kernel; returns how many are left. */
+uint32_t segment_check_all(struct table *t);
 
 /* Is what the kernel shows the segment of this entry? */
 bool segment_is(const struct table *t, const struct reg_entry *e, const struct shmid_ds *ds);

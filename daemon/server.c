@@ -9,7 +9,10 @@
 
 #include "log.h"
 #include "protocol.h"
+#include "segment.h"
 #include "util.h"
+
+#define ACCEPTS_A_TURN 16
 
 /* Serial 0: about the connection, not about a request. One attempt, and no waiting. */
 static void turn_away(int fd, int error, const char *text)
@@ -62,7 +65,14 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     char text[248];
     int r = admit(s, fd, &c, text);
 
-    (void)listener;
+    /* The listener would accept on and on while somebody connects on and on: let others in between. */
+    if (++s->accepted % ACCEPTS_A_TURN == 0) {
+        static const struct timeval now;
+
+        evconnlistener_disable(listener);
+        event_add(s->retry, &now);
+    }
+
     (void)address;
     (void)len;
     if (r == 0) {
@@ -113,8 +123,13 @@ static void on_idle(evutil_socket_t fd, short what, void *data)
 
     (void)fd;
     (void)what;
-    if (s->broker->connections == 0 && s->broker->table.header->used == 0)
+    if (s->broker->connections != 0)
+        return;
+    /* No client will touch what was removed behind our back: look, and look again. */
+    if (segment_check_all(&s->broker->table) == 0)
         event_base_loopbreak(s->base);
+    else
+        arm_idle(s, MAX(s->idle_ms, 1000));
 }
 
 void server_peer_gone(struct server *s)
@@ -164,4 +179,6 @@ void server_done(struct server *s)
         event_free(s->retry);
     if (s->listener)
         evconnlistener_free(s->listener);
+    s->idle = s->retry = NULL;
+    s->listener = NULL;
 }

@@ -19,7 +19,8 @@ struct server {
     struct event_base *base;
     struct broker *broker;
     struct evconnlistener *listener;
-    struct event *retry; /* accepts again after the descriptors ran out */
+    struct event *retry; /* accepts again, after a turn or when the descriptors had run out */
+    unsigned accepted;
     struct event *idle;  /* NULL: never end by itself */
     int idle_ms;
     struct users users;

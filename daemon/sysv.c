@@ -27,10 +27,14 @@ static int stat_any(int shmid, struct shmid_ds *ret)
 {
     static const int masks[] = {(1 << 15) - 1, (1 << 24) - 1};
 
-    for (unsigned i = 0; i < 2; i++)
-        if (shmctl(shmid & masks[i], SHM_STAT_ANY, ret) == shmid)
-            return 0;
-    return -EINVAL;
+    int found = -1;
+
+    for (unsigned i = 0; i < 2 && found != shmid; i++) {
+        found = shmctl(shmid & masks[i], SHM_STAT_ANY, ret);
+        if (found < 0 && errno != EINVAL)
+            return -errno;
+    }
+    return found == shmid ? 0 : -EINVAL;
 }
 
 static int kernel_stat(int shmid, struct shmid_ds *ret)

@@ -225,19 +225,18 @@ void table_adopt(struct table *t, struct reg_entry *e, void *pin)
     link_entry(t, e);
 }
 
-void table_removing(struct table *t, struct reg_entry *e)
+void *table_removing(struct table *t, struct reg_entry *e)
 {
     begin(e);
     set_word(e, REG_REMOVING, table_shmid(e));
     end(e);
     unlink_entry(t, e);
 
-    void **pin = &t->pin[table_index(t, e)];
+    void *pin = t->pin[table_index(t, e)];
 
-    if (*pin)
-        t->sysv->detach(*pin);
-    *pin = NULL;
+    t->pin[table_index(t, e)] = NULL;
     failpoint();
+    return pin;
 }
 
 void table_free(struct table *t, struct reg_entry *e)

@@ -60,7 +60,7 @@ static inline enum reg_state table_state(const struct reg_entry *e)
 struct reg_entry *table_reserve(struct table *t, const struct reg_entry *fields); /* -> CREATING; NULL: full */
 void table_set_key(struct reg_entry *e, int32_t key);
 void table_publish(struct table *t, struct reg_entry *e, int shmid, void *pin); /* -> LIVE */
-void table_removing(struct table *t, struct reg_entry *e);                      /* -> REMOVING */
+void *table_removing(struct table *t, struct reg_entry *e); /* -> REMOVING; gives the pin back */
 void table_clear(struct table *t, struct reg_entry *e);                         /* -> FREE */
 
 /* Note what the kernel says of owner and mode. */

@@ -30,9 +30,12 @@ void directory_refresh(struct shmd *s, const struct wire_welcome *w)
     *dir = (struct directory){
         .segment = segment, .shmid = w->registry_shmid, .generation = w->generation,
     };
-    if (kernel_stat(dir->shmid, &ds) < 0 || ds.shm_perm.cuid != s->daemon_uid ||
-        ds.shm_segsz != w->registry_size || reg_view_init(&dir->view, segment, ds.shm_segsz) < 0)
+    if (kernel_stat(dir->shmid, &ds) < 0 || ds.shm_segsz != w->registry_size || reg_view_init(&dir->view, segment, ds.shm_segsz) < 0) {
         directory_drop(s);
+        return;
+    }
+    /* The uid as this user namespace sees it: the broker's own word may be of another one. */
+    s->daemon_uid = ds.shm_perm.cuid;
 }
 
 /* key: and id: are no legal names, so they are not found here and go to the broker. */

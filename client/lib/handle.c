@@ -67,6 +67,12 @@ EXPORT int shmd_connect(struct shmd **ret, const char *socket, int timeout_ms)
 
     int r = link_open(s, &d);
 
+    /* A private broker that was killed leaves its socket behind: then the system's is meant. */
+    if ((r == -ECONNREFUSED || r == -ENOENT) && !socket && !getenv("SHMD_SOCKET") &&
+        strcmp(s->socket, SOCKET_SYSTEM) != 0) {
+        snprintf(s->socket, sizeof(s->socket), "%s", SOCKET_SYSTEM);
+        r = link_open(s, &d);
+    }
     s->established = r == 0;
     return r;
 }

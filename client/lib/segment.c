@@ -213,12 +213,16 @@ EXPORT int shmd_remove(struct shmd *s, const char *name, struct shmd_status *ret
     struct deadline d = {.timeout_ms = timeout_ms};
     struct wire_target target;
     struct wire_segment segment = {0};
+    struct shmd_segment meant;
     struct reply reply;
     bool resent;
     int r = handle_target(s, name, &target);
 
     if (r < 0)
         return r;
+    /* Asked again after a lost reply, the name may be a new segment's: not the one that is meant. */
+    if (target.by == BY_NAME && directory_find(s, name, &meant) == 0)
+        target.instance = meant.instance;
     r = call_reply(s, OP_REMOVE, &target, sizeof(target), &reply, &resent, &d);
     if (r < 0)
         return r;
