@@ -55,6 +55,9 @@ static int resize(const struct sysv_ops *sysv, const struct adopt_request *rq, s
     return 0;
 }
 
+/* The clock of shm_ctime lags behind CLOCK_REALTIME by up to a tick. */
+#define CLOCK_SLACK 1
+
 /* Key, creator and size may be another program's of the same user: maker, time and mode are not. */
 static bool made_by(const struct table *t, const struct reg_entry *e, const struct shmid_ds *ds)
 {
@@ -62,7 +65,8 @@ static bool made_by(const struct table *t, const struct reg_entry *e, const stru
     bool fresh = ds->shm_perm.uid == t->uid && mode == 0600;
     bool handed = ds->shm_perm.uid == e->uid && ds->shm_perm.gid == e->gid && mode == e->mode;
 
-    return segment_is(t, e, ds) && (fresh || handed) && ds->shm_ctime >= e->created / 1000000000 &&
+    return segment_is(t, e, ds) && (fresh || handed) &&
+           ds->shm_ctime + CLOCK_SLACK >= e->created / 1000000000 &&
            ((uint32_t)ds->shm_cpid == t->header->daemon_pid || ds->shm_cpid == 0);
 }
 

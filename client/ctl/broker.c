@@ -57,5 +57,5 @@ int ctl_fail(const struct ctl *ctl, const char *operand, int r)
 int ctl_fail_errno(const struct ctl *ctl, const char *what, int r)
 {
     tell(ctl, what, strerror(-r));
-    return exit_code(r);
+    return CTL_FAILED;
 }

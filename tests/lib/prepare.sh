@@ -4,7 +4,8 @@
 
 packages_build=(gcc libc6-dev meson ninja-build pkg-config libevent-dev libinih-dev libsystemd-dev
     libsmartcols-dev)
-packages_test=(libcmocka-dev python3-pytest g++ clang libclang-rt-14-dev util-linux strace)
+packages_test=(libcmocka-dev python3-pytest g++ clang libclang-rt-14-dev util-linux strace
+    mandoc)
 packages_bench=(redis-server)
 
 prepare_logged() { # COMMAND...: its output is shown only where it fails

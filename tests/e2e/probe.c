@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A program on libshmd that does line by line what its stdin says, for the tests: it stays attached
+ * while shmd comes and goes. Answers "ok ..." or "error CODE sentence".
+ */
+#include <shmd.h>
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define TIMEOUT 20000
+
+static struct shmd *broker;
+static struct shmd_attachment held[8]; /* by the number in "attach N NAME" */
+
+static int number(const char *text)
+{
+    return (int)strtol(text, NULL, 0);
+}
+
+static int answer(int r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static int answer(int r, const char *fmt, ...)
+{
+    va_list args;
+
+    if (r < 0) {
+        printf("error %d %s\n", -r, shmd_error(broker));
+        return r;
+    }
+    printf("ok ");
+    va_start(args, fmt);
+    vprintf(fmt, args);
+    va_end(args);
+    printf("\n");
+    return 0;
+}
+
+static int count(const struct shmd_status *status, void *data)
+{
+    (void)status;
+    ++*(int *)data;
+    return 0;
+}
+
+/* Look-ups between two system calls that strace shows and that nothing else here makes. */
+static void loop(const char *name, int n)
+{
+    struct shmd_segment s = {0};
+    int r = shmd_open(broker, name, 0, &s, TIMEOUT), found = 0;
+
+    if (r < 0) {
+        answer(r, "-");
+        return;
+    }
+    syscall(SYS_getpgid, 0);
+    for (int i = 0; i < n; i++)
+        found += shmd_open(broker, name, 0, &s, TIMEOUT) == 0;
+    syscall(SYS_getpgid, 0);
+    answer(0, "%d %d", found, s.shmid);
+}
+
+static void attached(const char *command, int slot, const char *arg)
+{
+    struct shmd_attachment *a = &held[slot];
+
+    if (strcmp(command, "attach") == 0) {
+        int r = shmd_attach(broker, arg, 0, NULL, a, TIMEOUT);
+        answer(r, "%d", a->segment.shmid);
+    } else if (strcmp(command, "attach-ro") == 0) {
+        int r = shmd_attach(broker, arg, SHMD_READ_ONLY, NULL, a, TIMEOUT);
+        answer(r, "%d", a->segment.shmid);
+    } else if (strcmp(command, "detach") == 0) {
+        int r = shmd_detach(broker, a);
+        answer(r, "detached");
+    } else if (strcmp(command, "put") == 0) {
+        memcpy(a->address, arg, strlen(arg) + 1);
+        answer(0, "put");
+    } else if (strcmp(command, "get") == 0) {
+        answer(0, "%s", (const char *)a->address);
+    } else {
+        printf("error 0 what is %s?\n", command);
+    }
+}
+
+static void obey(const char *command, const char *name, const char *arg)
+{
+    struct shmd_segment s = {0};
+    struct shmd_status st = {0};
+    struct shmd_broker info = {0};
+    int n = 0;
+
+    if (strcmp(command, "create") == 0) {
+        int r = shmd_create(broker, name, strtoull(arg, NULL, 0), NULL, &s, TIMEOUT);
+        answer(r, "%d %d", s.shmid, s.created);
+    } else if (strcmp(command, "open") == 0) {
+        int r = shmd_open(broker, name, 0, &s, TIMEOUT);
+        answer(r, "%d %s", s.shmid, s.name);
+    } else if (strcmp(command, "wait") == 0) {
+        int r = shmd_open(broker, name, SHMD_WAIT, &s, *arg ? number(arg) : TIMEOUT);
+        answer(r, "%d %s", s.shmid, s.name);
+    } else if (strcmp(command, "stat") == 0) {
+        int r = shmd_stat(broker, name, &st, TIMEOUT);
+        answer(r, "%d %o %u %llu", st.segment.shmid, st.mode, st.leases,
+               (unsigned long long)st.nattch);
+    } else if (strcmp(command, "remove") == 0) {
+        int r = shmd_remove(broker, name, &st, TIMEOUT);
+        answer(r, "%d", st.segment.shmid);
+    } else if (strcmp(command, "list") == 0) {
+        int r = shmd_list(broker, count, &n, TIMEOUT);
+        answer(r, "%d", n);
+    } else if (strcmp(command, "ping") == 0) {
+        int r = shmd_ping(broker, *name ? number(name) : TIMEOUT);
+        answer(r, "pong");
+    } else if (strcmp(command, "broker") == 0) {
+        int r = shmd_broker(broker, &info, TIMEOUT);
+        answer(r, "%d %llu %u", info.pid, (unsigned long long)info.generation, info.leases);
+    } else if (strcmp(command, "loop") == 0) {
+        loop(name, number(arg));
+    } else {
+        attached(command, number(name) & 7, arg);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    char line[512], command[32], name[200], arg[200];
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    int r = shmd_connect(&broker, argc > 1 ? argv[1] : NULL, TIMEOUT);
+    if (answer(r, "%s", r == 0 ? shmd_namespace(broker) : "") < 0) {
+        shmd_disconnect(broker);
+        return 1;
+    }
+    while (fgets(line, sizeof(line), stdin)) {
+        *command = *name = *arg = 0;
+        if (sscanf(line, "%31s %199s %199s", command, name, arg) > 0)
+            obey(command, name, arg);
+    }
+    broker = shmd_disconnect(broker);
+    return 0;
+}

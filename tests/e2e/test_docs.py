@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""Defaults and options stand in several places: they say the same."""
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+import shmd
+
+pytestmark = pytest.mark.once
+CONF = os.path.join(shmd.TOP, "conf", "shmd.conf")
+PAGES = [os.path.join(shmd.TOP, p) for p in (
+    "daemon/shmd.8", "daemon/shmd.7", "daemon/shmd.conf.5", "client/shmctl-client.1", "client/shm_write.1",
+    "client/shm_read.1", "client/libshmd.3")]
+
+
+def text(path):
+    with open(path) as f:
+        return f.read()
+
+
+def commented_defaults():
+    """(section, key) -> value, of conf/shmd.conf."""
+    ret, section = {}, None
+    for line in text(CONF).splitlines():
+        if m := re.fullmatch(r"\[(\w+)\]", line):
+            section = m.group(1)
+        elif m := re.fullmatch(r"#(\w+) =\s*(.*)", line):
+            ret[section, m.group(1)] = m.group(2)
+    return ret
+
+
+def test_shmd_conf_5_has_the_defaults_of_shmd_conf():
+    page, in_page, section, key = text(PAGES[2]), {}, None, None
+    for line in page.splitlines():
+        if m := re.match(r"\.Ss Section \[(\w+)\]", line):
+            section = m.group(1)
+        elif line.startswith(".Sh"):
+            section = None
+        elif section and (m := re.match(r"\.It Cm (\w+)$", line)):
+            key = m.group(1)
+        elif section and (m := re.match(r"Default: (.*)\.$", line)):
+            in_page[section, key] = "" if m.group(1) == "empty" else m.group(1)
+    assert in_page == commented_defaults()
+
+
+def test_the_daemon_has_the_defaults_of_shmd_conf(make_broker):
+    """With every default written out it is the same broker as with none."""
+    seen = []
+    for conf in ("", re.sub(r"(?m)^#(\w+ =)", r"\1", text(CONF))):
+        b = make_broker()
+        with open(b.config, "w") as f:
+            f.write(conf)
+        b.start()
+        with b.connect() as w:
+            info = vars(w.info())
+            w.create("x")
+            info["mode"] = w.stat("x").mode
+            w.create("y", key=0x1234)
+            for n in ("pid", "started", "uptime", "requests", "generation", "connections"):
+                del info[n]
+            info["socket_mode"] = os.stat(b.socket).st_mode
+            info["registry_mode"] = shmd.sysv.segments()[b.registry].mode
+            w.remove("x")
+            w.remove("y")
+        b.stop()
+        seen.append(info)
+    assert seen[0] == seen[1]
+    defaults = commented_defaults()
+    assert seen[0]["capacity"] == int(defaults["registry", "capacity"])
+    assert seen[0]["mode"] == int(defaults["policy", "default_mode"], 8)
+    assert oct(seen[0]["socket_mode"] & 0o777) == oct(int(defaults["shmd", "socket_mode"], 8))
+
+
+def options_of(help):
+    return set(re.findall(r"(--[a-z][a-z-]+)", help))
+
+
+@pytest.mark.parametrize("program, page", [("shmd", "daemon/shmd.8"), ("write", "client/shm_write.1"),
+                                           ("read", "client/shm_read.1"), ("ctl", "client/shmctl-client.1")])
+def test_pages_name_every_option(programs, program, page):
+    exe = getattr(programs, program)
+    help = programs.run([exe, "--help"]).out
+    if program == "ctl":
+        for command in re.findall(r"^  ([a-z]+) {2,}", help, re.M):
+            help += programs.run([exe, command, "--help"]).out
+    said = text(os.path.join(shmd.TOP, page))
+    in_page = {"--" + o for o in re.findall(r"Fl Fl ([a-z][a-z-]+)", said)}
+    assert options_of(help) - in_page == set()
+    assert in_page - options_of(help) <= {"--user", "--group", "--prefix"}, "of another program?"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[os.path.basename(p) for p in PAGES])
+def test_pages_are_well_formed(page):
+    if not shutil.which("mandoc"):
+        if not shutil.which("groff"):
+            pytest.skip("needs mandoc or groff to read manual pages")
+        r = subprocess.run(["groff", "-mdoc", "-Tutf8", "-ww", "-z", page], stderr=subprocess.PIPE, text=True)
+    else:
+        r = subprocess.run(["mandoc", "-Tlint", "-Wwarning", page], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                           text=True)
+    assert r.returncode == 0 and not (r.stderr or r.stdout), r
+
+
+def test_library_page_names_every_call():
+    page = text(os.path.join(shmd.TOP, "client", "libshmd.3"))
+    for name in re.findall(r"^\s+(shmd_\w+);", text(os.path.join(shmd.TOP, "client", "libshmd.sym")), re.M):
+        assert name in page, name
+
+
+def test_completion_parses():
+    subprocess.run(["bash", "-n", os.path.join(shmd.TOP, "client", "shmctl-client.bash")], check=True)

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: MIT
+"""The protocol of common/protocol.h once more, in Python: a client that may also say what is wrong.
+
+test_protocol.py compiles a program that holds these numbers against the header.
+"""
+import contextlib
+import errno
+import os
+import socket
+import struct
+from types import SimpleNamespace
+
+MAGIC = 0x444D4853
+VERSION = 1
+FRAME_MAX = 8192
+REQUEST_MAX = 512
+NAME_SIZE = 128
+PAGE_RECORDS = 16
+
+OPS = ["HELLO", "PING", "CREATE", "OPEN", "ATTACH", "DETACH", "STAT", "SET", "REMOVE", "LIST", "INFO"]
+OP = {name: number for number, name in enumerate(OPS, 1)}
+FLAGS = {
+    "FRAME_NOREPLY": 1,
+    "BY_NAME": 0, "BY_KEY": 1, "BY_SHMID": 2,
+    "CREATE_EXCLUSIVE": 1, "CREATE_MODE": 2, "CREATE_GID": 4, "CREATE_KEY": 8, "CREATE_NORESERVE": 16,
+    "OPEN_WAIT": 1, "OPEN_VERIFY": 2, "OPENED_CREATED": 1, "ATTACH_READ_ONLY": 1,
+    "SET_MODE": 1, "SET_UID": 2, "SET_GID": 4,
+    "SEGMENT_DEST": 1, "SEGMENT_LOCKED": 2, "SEGMENT_PINNED": 4,
+}
+F = SimpleNamespace(**FLAGS)
+
+TARGET = [("by", "I"), ("id", "i"), ("instance", "Q"), ("name", "128s")]
+STRUCTS = {
+    "header": [("size", "I"), ("opcode", "H"), ("flags", "H"), ("serial", "I"), ("status", "i")],
+    "hello": [("magic", "I"), ("version_min", "H"), ("version_max", "H"), ("reserved", "Q")],
+    "welcome": [("magic", "I"), ("version", "H"), ("reserved", "H"), ("daemon_pid", "I"),
+                ("daemon_uid", "I"), ("ipc_namespace", "Q"), ("generation", "Q"),
+                ("registry_size", "Q"), ("registry_shmid", "i"), ("registry_capacity", "I"),
+                ("version_text", "32s"), ("home", "64s")],
+    "target": TARGET,
+    "create": [("name", "128s"), ("size", "Q"), ("request_id", "Q"), ("flags", "I"), ("mode", "I"),
+               ("gid", "I"), ("key", "i")],
+    "open": [("target", TARGET), ("flags", "I"), ("reserved", "I")],
+    "opened": [("instance", "Q"), ("size", "Q"), ("shmid", "i"), ("key", "i"), ("flags", "I"),
+               ("reserved", "I"), ("name", "128s")],
+    "attach": [("target", TARGET), ("lease", "I"), ("flags", "I")],
+    "detach": [("lease", "I"), ("reserved", "I")],
+    "set": [("target", TARGET), ("mask", "I"), ("mode", "I"), ("uid", "I"), ("gid", "I")],
+    "segment": [("name", "128s"), ("instance", "Q"), ("size", "Q"), ("nattch", "Q"), ("atime", "q"),
+                ("dtime", "q"), ("ctime", "q"), ("created", "q"), ("shmid", "i"), ("key", "i"),
+                ("uid", "I"), ("gid", "I"), ("cuid", "I"), ("cgid", "I"), ("mode", "I"),
+                ("seq", "I"), ("cpid", "I"), ("lpid", "I"), ("flags", "I"), ("leases", "I"),
+                ("creator_uid", "I"), ("creator_pid", "I"), ("reserved", "Q")],
+    "list": [("cursor", "I"), ("reserved", "I")],
+    "page": [("cursor", "I"), ("count", "I")],
+    "info": [("version_text", "32s"), ("generation", "Q"), ("started", "Q"), ("uptime", "Q"),
+             ("segments", "Q"), ("bytes", "Q"), ("requests", "Q"), ("refused", "Q"),
+             ("max_size", "Q"), ("pid", "I"), ("uid", "I"), ("capacity", "I"), ("connections", "I"),
+             ("max_connections", "I"), ("max_connections_user", "I"), ("leases", "I"),
+             ("max_leases", "I"), ("max_mode", "I"), ("registry_shmid", "i"), ("key_first", "i"),
+             ("key_last", "i")],
+}
+
+
+def _flat(fields):
+    for name, kind in fields:
+        if isinstance(kind, list):
+            yield from _flat(kind)
+        else:
+            yield name, kind
+
+
+def size_of(name):
+    return struct.calcsize("=" + "".join(kind for _, kind in _flat(STRUCTS[name])))
+
+
+def pack(name, /, **values):
+    parts = []
+    for field, kind in _flat(STRUCTS[name]):
+        value = values.pop(field, b"" if kind.endswith("s") else 0)
+        if isinstance(value, str):
+            value = value.encode()
+        parts.append(struct.pack("=" + kind, value))
+    assert not values, values
+    return b"".join(parts)
+
+
+def unpack(name, data):
+    fields = list(_flat(STRUCTS[name]))
+    values = struct.unpack_from("=" + "".join(kind for _, kind in fields), data)
+    ret = SimpleNamespace()
+    for (field, kind), value in zip(fields, values):
+        if kind.endswith("s"):
+            value = value.split(b"\0")[0].decode()
+        setattr(ret, field, value)
+    return ret
+
+
+def frame(op, body=b"", serial=1, flags=0, status=0, size=None):
+    opcode = OP[op] if isinstance(op, str) else op
+    size = 16 + len(body) if size is None else size
+    return pack("header", size=size, opcode=opcode, flags=flags, serial=serial, status=status) + body
+
+
+def target(where):
+    """NAME, ("key", K) or ("id", N) as the fields of a target."""
+    if isinstance(where, (str, bytes)):
+        return {"by": F.BY_NAME, "name": where}
+    return {"by": {"key": F.BY_KEY, "id": F.BY_SHMID}[where[0]], "id": where[1]}
+
+
+class Refused(Exception):
+    def __init__(self, reply):
+        self.errno = -reply.status
+        self.text = reply.text
+        super().__init__("%s: %s" % (errno.errorcode.get(self.errno, self.errno), self.text))
+
+
+class Closed(Exception):
+    """The daemon has closed the connection."""
+
+
+@contextlib.contextmanager
+def as_user(uid, gid=None, groups=()):
+    """What a socket or a segment is asked for inside is asked for by `uid`."""
+    if uid is None or os.geteuid() == uid:
+        yield
+        return
+    own_groups = os.getgroups()
+    os.setgroups(list(groups))
+    os.setegid(uid if gid is None else gid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(own_groups)
+
+
+class Wire:
+    """A connection. Calls block for at most `timeout` seconds."""
+
+    def __init__(self, path, uid=None, gid=None, groups=(), hello=True, timeout=30):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(timeout)
+        self.serial = 0
+        self.buffer = b""
+        with as_user(uid, gid, groups):
+            self.sock.connect(str(path))
+        if hello:
+            self.welcome = self.hello()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.sock.close()
+
+    def send(self, data):
+        self.sock.sendall(data)
+
+    def read(self):
+        """One reply, whatever it says."""
+        while True:
+            if len(self.buffer) >= 16:
+                head = unpack("header", self.buffer)
+                assert 16 <= head.size <= FRAME_MAX, head
+                if len(self.buffer) >= head.size:
+                    head.body = self.buffer[16:head.size]
+                    self.buffer = self.buffer[head.size:]
+                    head.text = None
+                    if head.status < 0:
+                        assert head.body.endswith(b"\0"), head
+                        head.text = head.body.rstrip(b"\0").decode()
+                    return head
+            try:
+                data = self.sock.recv(65536)
+            except ConnectionError as e:
+                raise Closed() from e
+            if not data:
+                raise Closed()
+            self.buffer += data
+
+    def read_closed(self):
+        """Replies up to the end of the connection."""
+        replies = []
+        with contextlib.suppress(Closed):
+            while True:
+                replies.append(self.read())
+        return replies
+
+    def call(self, op, body=b"", flags=0):
+        self.serial += 1
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # what it said before counts
+            self.send(frame(op, body, self.serial, flags))
+        reply = self.read()
+        about_connection = reply.serial == 0 and reply.status < 0
+        assert reply.serial == self.serial or about_connection, reply
+        if reply.status < 0:
+            assert reply.text
+            raise Refused(reply)
+        assert reply.opcode == OP[op], reply
+        return reply.body
+
+    def hello(self, low=VERSION, high=VERSION, magic=MAGIC):
+        body = pack("hello", magic=magic, version_min=low, version_max=high)
+        return unpack("welcome", self.call("HELLO", body))
+
+    def ping(self):
+        assert self.call("PING") == b""
+
+    def create(self, name, size=4096, mode=None, gid=None, key=None, flags=0, request_id=None):
+        if mode is not None:
+            flags |= F.CREATE_MODE
+        if gid is not None:
+            flags |= F.CREATE_GID
+        if key is not None:
+            flags |= F.CREATE_KEY
+        if request_id is None:
+            request_id = int.from_bytes(os.urandom(8), "little")
+        return unpack("opened", self.call("CREATE", pack(
+            "create", name=name, size=size, flags=flags, mode=mode or 0, gid=gid or 0, key=key or 0,
+            request_id=request_id)))
+
+    def open(self, where, flags=0):
+        return unpack("opened", self.call("OPEN", pack("open", flags=flags, **target(where))))
+
+    def attach(self, where, lease=1, flags=0):
+        return unpack("opened", self.call("ATTACH", pack("attach", lease=lease, flags=flags,
+                                                         **target(where))))
+
+    def detach(self, lease=1):
+        assert self.call("DETACH", pack("detach", lease=lease)) == b""
+
+    def stat(self, where):
+        return unpack("segment", self.call("STAT", pack("target", **target(where))))
+
+    def set(self, where, mode=None, uid=None, gid=None):
+        mask = ((F.SET_MODE if mode is not None else 0) | (F.SET_UID if uid is not None else 0) |
+                (F.SET_GID if gid is not None else 0))
+        return unpack("segment", self.call("SET", pack(
+            "set", mask=mask, mode=mode or 0, uid=uid or 0, gid=gid or 0, **target(where))))
+
+    def remove(self, where):
+        return unpack("segment", self.call("REMOVE", pack("target", **target(where))))
+
+    def list(self):
+        ret, cursor = [], 0
+        while True:
+            body = self.call("LIST", pack("list", cursor=cursor))
+            page = unpack("page", body)
+            assert page.count <= PAGE_RECORDS
+            assert len(body) == size_of("page") + page.count * size_of("segment")
+            for i in range(page.count):
+                ret.append(unpack("segment", body[size_of("page") + i * size_of("segment"):]))
+            cursor = page.cursor
+            if cursor == 0:
+                return ret
+
+    def info(self):
+        return unpack("info", self.call("INFO"))
