@@ -208,6 +208,8 @@ EXPORT int shmd_attach(struct shmd *s, const char *name, unsigned flags, void *a
         return handle_fail(s, -EINVAL, "attaching needs a name, and room for its result");
     if (flags & ~ATTACH_FLAGS)
         return handle_fail(s, -EINVAL, "unknown flags for attaching: %#x", flags);
+    if ((flags & SHMD_REMAP) && !address)
+        return handle_fail(s, -EINVAL, "remapping needs the address that is to be replaced");
 
     int r = lease_reserve(s, &row);
 
