@@ -19,14 +19,15 @@ void ops_fill_opened(struct wire_opened *to, const struct reg_entry *e, uint32_t
 
 static int resolve(struct request *rq, const char text[NAME_SIZE], char name[NAME_SIZE])
 {
+    static const char padding[NAME_SIZE];
     const char *why = NULL;
+    size_t len = strnlen(text, NAME_SIZE);
 
-    if (text[NAME_SIZE - 1] != 0)
+    if (len == NAME_SIZE)
         return request_fail(rq, -EINVAL, "a name without its end");
-    /* Readers compare whole words, so nothing may hide behind the end. */
-    for (size_t i = strlen(text); i < NAME_SIZE; i++)
-        if (text[i] != 0)
-            return request_fail(rq, -EINVAL, "a name with a NUL inside");
+    /* Nothing may hide behind the end. */
+    if (memcmp(text + len, padding, NAME_SIZE - len) != 0)
+        return request_fail(rq, -EINVAL, "a name with a NUL inside");
     if (name_resolve(text, rq->caller->home, name, &why) < 0)
         return request_fail(rq, -EINVAL, "%s", why);
     return 0;
