@@ -3,8 +3,7 @@
 import errno
 import os
 import signal
-import socket
-import threading
+import sys
 
 import pytest
 
@@ -127,30 +126,31 @@ def test_wait_for_a_name_that_oneself_creates(wire):
     assert all(r.status == 0 and unpack("opened", r.body).name == "root/x" for r in replies.values())
 
 
-def test_endless_connecting(broker, wire):
-    """Who connects on and on does not keep the others from being served."""
-    end = threading.Event()
-
-    def flood():
-        while not end.is_set():
-            s = socket.socket(socket.AF_UNIX)
-            try:
-                s.setblocking(False)
-                s.connect(broker.socket)
-            except OSError:
-                pass
-            s.close()
-
-    threads = [threading.Thread(target=flood) for _ in range(2)]
-    for t in threads:
-        t.start()
+FLOOD = """
+import socket, sys
+while True:
+    s = socket.socket(socket.AF_UNIX)
+    s.setblocking(False)
     try:
-        for _ in range(200):
-            wire.ping()
-    finally:
-        end.set()
-        for t in threads:
-            t.join()
+        s.connect(sys.argv[1])
+    except OSError:
+        pass
+    s.close()
+"""
+
+
+def test_endless_connecting(broker, programs):
+    """Who connects on and on does not keep the others from being served."""
+    with broker.connect(timeout=3) as wire:
+        floods = [programs.popen([sys.executable, "-c", FLOOD, broker.socket]) for _ in range(2)]
+        try:
+            shmd.until(lambda: wire.ping() or wire.info().connections > 1, "the flood has begun")
+            for _ in range(300):
+                wire.ping()
+        finally:
+            for p in floods:
+                p.kill()
+                p.wait()
 
 
 def test_nobody_reads_the_log(programs, folder, make_broker):
