@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ctl.h"
+#include "streams.h"
 
 const struct command *const ctl_commands[] = {
     &command_create, &command_open,   &command_attach, &command_detach, &command_stat, &command_set,
@@ -25,17 +26,6 @@ bool ctl_close_stdout(void)
     return !error && !earlier;
 }
 
-/*
- * A standard stream that was closed would be given to the next socket, and data meant for people
- * would go to the broker. Open it the wrong way round instead: its use then fails as it should.
- */
-static void occupy_standard_streams(void)
-{
-    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
-            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
-}
-
 static const struct command *find_command(const char *name)
 {
     for (const struct command *const *c = ctl_commands; *c; c++)
@@ -48,7 +38,7 @@ int main(int argc, char **argv)
 {
     struct ctl ctl = {.timeout_ms = 10000};
 
-    occupy_standard_streams();
+    streams_occupy();
     setlocale(LC_CTYPE, ""); /* not LC_NUMERIC: "1.5" is read and written */
     log_open(PROGRAM);
     if (argc < 1)

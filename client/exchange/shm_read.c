@@ -5,6 +5,7 @@
 #include "log.h"
 #include "session.h"
 #include "util.h"
+#include "streams.h"
 
 static int print_message(const void *bytes, uint32_t length)
 {
@@ -87,6 +88,7 @@ int main(int argc, char **argv)
     struct session s = {0};
     int code;
 
+    streams_occupy();
     log_open("shm_read");
     if (options_parse(&s.options, "shm_read", false, argc, argv, &code))
         code = run(&s);

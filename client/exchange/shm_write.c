@@ -6,6 +6,7 @@
 #include "log.h"
 #include "session.h"
 #include "util.h"
+#include "streams.h"
 
 /* Where the messages come from: a file, or one letter after the other. */
 struct source {
@@ -105,6 +106,7 @@ int main(int argc, char **argv)
     struct source from = {.fd = -1};
     int code;
 
+    streams_occupy();
     log_open("shm_write");
     if (options_parse(&s.options, "shm_write", true, argc, argv, &code))
         code = run(&s, &from);

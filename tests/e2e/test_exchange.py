@@ -261,3 +261,11 @@ def test_output_that_cannot_be_written(pair):
                                        stdout=full, stderr=subprocess.PIPE)
         err = p.communicate(timeout=shmd.LIMIT)[1].decode()
     assert p.returncode != 0 and os.strerror(errno.ENOSPC) in err
+
+
+def test_closed_standard_output(pair):
+    """It fails, and no message is lost: none goes into the broker's socket instead."""
+    pair.end(pair.start("write"))
+    args = ["sh", "-c", 'exec "$@" >&-', "sh", pair.broker.programs.read, "--socket", pair.broker.socket]
+    pair.broker.programs.run(args, expect=1)
+    assert pair.end(pair.start("read"))[0] == READ
