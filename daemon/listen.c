@@ -80,16 +80,19 @@ int listen_open(struct listen *l, mode_t mode, gid_t gid, char error[LISTEN_ERRO
     l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (l->fd < 0)
         return fail(error, -errno, "socket: %s", strerror(errno));
+    /* Only by descriptor: in a folder that others write to, the path may be a link by now. */
+    if (fchmod(l->fd, mode) < 0)
+        return fail(error, -errno, "socket: %s", strerror(errno));
     unlink(a.sun_path);
-    old = umask(0177);
+    old = umask(0);
     r = bind(l->fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0;
     umask(old);
     if (r < 0)
         return fail(error, r, "cannot make %s: %s", a.sun_path, strerror(-r));
-    if (gid != (gid_t)-1 && chown(a.sun_path, (uid_t)-1, gid) < 0)
+    if (gid != (gid_t)-1 && lchown(a.sun_path, (uid_t)-1, gid) < 0)
         return fail(error, -errno, "cannot give %s to group %u: %s (the daemon's user must be in it)",
                     a.sun_path, (unsigned)gid, strerror(errno));
-    if (chmod(a.sun_path, mode) < 0 || listen(l->fd, SOMAXCONN) < 0)
+    if (listen(l->fd, SOMAXCONN) < 0)
         return fail(error, -errno, "%s: %s", a.sun_path, strerror(errno));
     return 0;
 }

@@ -63,11 +63,15 @@ static enum verdict hold(struct peer *p, const uint8_t *data, size_t len)
     return KEEP;
 }
 
-/* Serve every whole frame of the input that there is room to answer. */
+/* What one peer is served before the others are: requests, and each segment that is told of. */
+#define COST_A_TURN 32
+
+/* Serve the whole frames of the input that there is room to answer, up to the cost of a turn. */
 static enum verdict serve(struct peer *p, const uint8_t *in, size_t len)
 {
     struct server *s = p->server;
     enum verdict verdict = KEEP;
+    size_t cost = 0;
 
     while (verdict == KEEP) {
         size_t used, answer;
@@ -77,8 +81,16 @@ static enum verdict serve(struct peer *p, const uint8_t *in, size_t len)
             verdict = flush(p);
         if (verdict != KEEP || blocked(p))
             break;
+        if (cost >= COST_A_TURN) {
+            verdict = flush(p);
+            /* A writable socket brings the next turn, after all others have had theirs. */
+            event_del(p->readable);
+            event_add(p->writable, NULL);
+            break;
+        }
         r = dispatch(s->broker, &p->caller, in, len, &used, s->out + s->out_len, &answer);
         s->out_len += answer;
+        cost += 1 + answer / sizeof(struct wire_segment);
         in += used;
         len -= used;
         if (r == DISPATCH_CLOSE) {
@@ -128,7 +140,7 @@ static void on_writable(evutil_socket_t fd, short what, void *data)
     enum verdict verdict = KEEP;
 
     (void)what;
-    if (evbuffer_write(p->left, fd) < 0 && errno != EAGAIN && errno != EINTR)
+    if (blocked(p) && evbuffer_write(p->left, fd) < 0 && errno != EAGAIN && errno != EINTR)
         verdict = FREE;
     if (verdict == KEEP && !blocked(p)) {
         event_del(p->writable);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "privilege.h"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <string.h>
@@ -10,6 +11,21 @@
 
 #include "log.h"
 #include "util.h"
+
+/* Given away only where it is the folder that was just made, not what somebody put in its place. */
+static void make_folder(const char *folder, const struct passwd *pw)
+{
+    struct stat st;
+
+    if (mkdir(folder, 0755) < 0)
+        return;
+
+    _cleanup_close_ int fd = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != 0 || st.st_nlink > 2 ||
+        fchown(fd, pw->pw_uid, pw->pw_gid) < 0)
+        log_warning("%s: cannot be given to %s", folder, pw->pw_name);
+}
 
 int privilege_drop(const char *login, const char *socket, char error[PRIVILEGE_ERROR_MAX])
 {
@@ -24,8 +40,8 @@ int privilege_drop(const char *login, const char *socket, char error[PRIVILEGE_E
         return -EINVAL;
     }
     snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - socket) : 0, socket);
-    if (*folder && mkdir(folder, 0755) == 0 && chown(folder, pw->pw_uid, pw->pw_gid) < 0)
-        log_warning("%s: %s", folder, strerror(errno));
+    if (*folder)
+        make_folder(folder, pw);
     if (initgroups(login, pw->pw_gid) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
         setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0) {
         int r = -errno;

@@ -61,6 +61,26 @@ static int set_up(struct table *t, int shmid, const struct segment_request *rq, 
     return r;
 }
 
+static void unpin(struct table *t, const struct reg_entry *e, void *pin)
+{
+    if (pin && e->size >= REAPER_LARGE)
+        reaper_detach(t->sysv, pin);
+    else if (pin)
+        t->sysv->detach(pin);
+}
+
+/* The kernel has no such segment any more: let the name go, and touch nothing else. */
+static void forget(struct table *t, struct reg_entry *e)
+{
+    log_notice("%s (shmid %d, key 0x%08x) was removed behind the broker's back: its name is free",
+               e->name, table_shmid(e), (unsigned)e->key);
+    failpoint_enter("remove");
+    unpin(t, e, table_removing(t, e));
+    failpoint();
+    table_clear(t, e);
+    failpoint_enter(NULL);
+}
+
 int segment_create(struct table *t, const struct segment_request *rq, struct reg_entry **ret)
 {
     struct reg_entry fields = {
@@ -92,6 +112,11 @@ int segment_create(struct table *t, const struct segment_request *rq, struct reg
             t->sysv->remove(id);
         table_clear(t, e);
     } else {
+        struct reg_entry *stale = table_find_shmid(t, id);
+
+        /* A shmid recurs: an entry that had it has lost its segment, and must not mean this one. */
+        if (stale)
+            forget(t, stale);
         table_publish(t, e, id, pin);
         *ret = e;
     }
@@ -102,26 +127,6 @@ int segment_create(struct table *t, const struct segment_request *rq, struct reg
 bool segment_is(const struct table *t, const struct reg_entry *e, const struct shmid_ds *ds)
 {
     return ds->shm_perm.cuid == t->uid && ds->shm_segsz == e->size && segment_ds_key(ds) == e->key;
-}
-
-static void unpin(struct table *t, const struct reg_entry *e, void *pin)
-{
-    if (pin && e->size >= REAPER_LARGE)
-        reaper_detach(t->sysv, pin);
-    else if (pin)
-        t->sysv->detach(pin);
-}
-
-/* The kernel has no such segment any more: let the name go, and touch nothing else. */
-static void forget(struct table *t, struct reg_entry *e)
-{
-    log_notice("%s (shmid %d, key 0x%08x) was removed behind the broker's back: its name is free",
-               e->name, table_shmid(e), (unsigned)e->key);
-    failpoint_enter("remove");
-    unpin(t, e, table_removing(t, e));
-    failpoint();
-    table_clear(t, e);
-    failpoint_enter(NULL);
 }
 
 int segment_check(struct table *t, struct reg_entry *e, struct shmid_ds *ds)

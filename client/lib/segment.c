@@ -13,6 +13,10 @@ static void copy_name(char to[NAME_SIZE], const char from[NAME_SIZE])
 {
     memcpy(to, from, NAME_SIZE);
     to[NAME_SIZE - 1] = 0;
+    /* Programs print it: nothing of it may steer a terminal, whoever answered. */
+    for (char *c = to; *c; c++)
+        if (*c < '!' || *c > '~')
+            *c = '?';
 }
 
 void segment_of_opened(const struct wire_opened *wire, struct shmd_segment *ret)

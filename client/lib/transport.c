@@ -136,6 +136,9 @@ int link_receive(struct shmd *s, const struct wire_header *request, struct reply
         r = receive_more(s, d);
         if (r != 0)
             return r;
+        /* Frames that answer nothing may come for ever. */
+        if (d->timeout_ms > 0 && deadline_left_ms(d) == 0)
+            return handle_timed_out(s, d);
     }
 }
 

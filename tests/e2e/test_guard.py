@@ -188,3 +188,30 @@ def test_large_removal(broker, wire):
     wire.remove("x")
     wire.ping()
     shmd.until(lambda: shmid not in sysv.segments(), "the segment is freed")
+
+
+def test_turns_are_short(make_broker):
+    """However much one asks for at once, the others come between: in order, and all answered."""
+    b = make_broker()
+    b.start()
+    with b.connect() as w:
+        for i in range(64):
+            w.create("s%d" % i)
+        one = frame("LIST", pack("list"), serial=5)
+        w.sock.sendall(one * 300 + frame("PING", serial=6))
+        serials = [w.read().serial for _ in range(301)]
+        assert serials == [5] * 300 + [6]
+
+
+def test_mode_of_the_socket(make_broker, folder):
+    """The mode of the socket is set on the socket, never through its path."""
+    victim = os.path.join(folder, "victim")
+    with open(victim, "w"):
+        pass
+    os.chmod(victim, 0o600)
+    path = os.path.join(folder, "shmd.sock")
+    os.symlink(victim, path + ".new")
+    b = make_broker()
+    b.start()
+    assert os.stat(victim).st_mode & 0o777 == 0o600
+    assert os.stat(b.socket).st_mode & 0o777 == 0o666
