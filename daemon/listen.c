@@ -49,14 +49,17 @@ static int resolve(struct listen *l, const char *path, char error[LISTEN_ERROR_M
 int listen_lock(struct listen *l, const char *path, char error[LISTEN_ERROR_MAX])
 {
     char lock[PATH_MAX + 8];
+    struct stat st;
     int r = resolve(l, path, error);
 
     if (r < 0)
         return r;
     snprintf(lock, sizeof(lock), "%s.lock", l->path);
-    l->lock = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (l->lock < 0)
+    l->lock = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    if (l->lock < 0 || fstat(l->lock, &st) < 0)
         return fail(error, -errno, "cannot open %.200s: %s", lock, strerror(errno));
+    if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_nlink != 1)
+        return fail(error, -EPERM, "%.200s is not a file of ours: somebody else put it there", lock);
     if (flock(l->lock, LOCK_EX | LOCK_NB) == 0)
         return 0;
     if (errno == EWOULDBLOCK)

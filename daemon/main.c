@@ -99,6 +99,18 @@ static void keep_fixed(struct config *new, const struct config *old)
 #undef KEEP
 }
 
+/* A limit beyond the descriptors would let one user take them all before it is reached. */
+static void fit_connections(struct config *c)
+{
+    unsigned possible = privilege_raise_files(c->connections);
+
+    if (possible == c->connections)
+        return;
+    log_warning("RLIMIT_NOFILE allows %u connections, not %u", possible, c->connections);
+    c->connections = possible;
+    c->connections_per_user = MIN(c->connections_per_user, MAX(possible / 4, 1u));
+}
+
 static void on_reload(evutil_socket_t signum, short what, void *data)
 {
     struct shmd *s = data;
@@ -111,9 +123,9 @@ static void on_reload(evutil_socket_t signum, short what, void *data)
         log_error("the configuration in force stays");
     } else {
         keep_fixed(&new, &s->broker.config);
+        fit_connections(&new);
         s->broker.config = new;
         log_set_level(new.log_level);
-        privilege_raise_files(new.connections);
         log_info("configuration read again");
     }
     notify_ready();
@@ -259,7 +271,7 @@ static int run(struct shmd *s)
     s->broker.started = clock_ns(CLOCK_REALTIME);
     s->broker.started_mono = clock_ns(CLOCK_MONOTONIC);
     s->broker.is_private = s->options.user;
-    privilege_raise_files(s->broker.config.connections);
+    fit_connections(&s->broker.config);
     if (become_user(s) < 0)
         return EXIT_FAILURE;
     check_kernel();

@@ -12,6 +12,8 @@
 #include "log.h"
 #include "util.h"
 
+#define FILES_BESIDE 32u /* descriptors that are no connections */
+
 /* Given away only where it is the folder that was just made, not what somebody put in its place. */
 static void make_folder(const char *folder, const struct passwd *pw)
 {
@@ -97,16 +99,17 @@ bool process_lives(pid_t pid, uint64_t start)
     return pid > 0 && pid != getpid() && start != 0 && process_start(pid) == start;
 }
 
-void privilege_raise_files(unsigned connections)
+unsigned privilege_raise_files(unsigned connections)
 {
     struct rlimit limit;
-    rlim_t wanted = connections + 64;
+    rlim_t wanted = (rlim_t)connections + FILES_BESIDE;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
-        return;
-    limit.rlim_cur = MIN(wanted, limit.rlim_max);
-    if (limit.rlim_cur < wanted)
-        log_warning("only %llu descriptors are allowed: fewer connections than the limit of %u",
-                    (unsigned long long)limit.rlim_cur, connections);
-    setrlimit(RLIMIT_NOFILE, &limit);
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return connections;
+    if (limit.rlim_cur < wanted) {
+        limit.rlim_cur = MIN(wanted, limit.rlim_max);
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    return limit.rlim_cur >= wanted ? connections
+                                    : (unsigned)MAX(limit.rlim_cur, FILES_BESIDE + 1) - FILES_BESIDE;
 }

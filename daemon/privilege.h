@@ -24,5 +24,5 @@ bool privilege_group_is_private(uid_t uid, gid_t gid);
 uint64_t process_start(pid_t pid);
 bool process_lives(pid_t pid, uint64_t start);
 
-/* Let there be descriptors for `connections`, as far as the hard limit allows. */
-void privilege_raise_files(unsigned connections);
+/* Let there be descriptors for `connections`; returns for how many the hard limit allows. */
+unsigned privilege_raise_files(unsigned connections);

@@ -5,9 +5,10 @@
 #include <signal.h>
 #include <stdbool.h>
 
+#include "registry.h"
 #include "sysv.h"
 
-#define PENDING_MAX 1024 /* beyond it the caller does the work */
+#define PENDING_MAX REG_CAPACITY_MAX /* beyond it the caller does the work */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t filled = PTHREAD_COND_INITIALIZER;

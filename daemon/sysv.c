@@ -22,18 +22,13 @@ static int kernel_find(int32_t key)
     return id < 0 ? -errno : id;
 }
 
-/* A shmid is an index and a sequence; the index has 15 bits, or 24 with ipcmni_extend. */
+/* Takes any shmid that shares the index, and returns the one that it found there. */
 static int stat_any(int shmid, struct shmid_ds *ret)
 {
-    static const int masks[] = {(1 << 15) - 1, (1 << 24) - 1};
+    int found = shmctl(shmid, SHM_STAT_ANY, ret);
 
-    int found = -1;
-
-    for (unsigned i = 0; i < 2 && found != shmid; i++) {
-        found = shmctl(shmid & masks[i], SHM_STAT_ANY, ret);
-        if (found < 0 && errno != EINVAL)
-            return -errno;
-    }
+    if (found < 0)
+        return -errno;
     return found == shmid ? 0 : -EINVAL;
 }
 

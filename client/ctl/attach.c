@@ -148,14 +148,23 @@ static int run_command(struct ctl *ctl, char **command, const sigset_t *mask, in
     return wait_for_command(ctl, pid, signals);
 }
 
+/* Blocked, a signal is told even where it is ignored, as under nohup. */
+static void add_unless_ignored(sigset_t *set, int number)
+{
+    struct sigaction action;
+
+    if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+        sigaddset(set, number);
+}
+
 static int use_attachment(struct ctl *ctl, const struct shmd_attachment *a, char **command)
 {
     sigset_t wanted, before;
 
     sigemptyset(&wanted);
-    sigaddset(&wanted, SIGINT);
-    sigaddset(&wanted, SIGTERM);
-    sigaddset(&wanted, SIGHUP);
+    add_unless_ignored(&wanted, SIGINT);
+    add_unless_ignored(&wanted, SIGTERM);
+    add_unless_ignored(&wanted, SIGHUP);
     sigaddset(&wanted, SIGCHLD);
     signal(SIGCHLD, SIG_DFL); /* ignored, it would take the command's status away */
     sigprocmask(SIG_BLOCK, &wanted, &before);
@@ -202,11 +211,21 @@ static unsigned flag_of(int option)
     }
 }
 
+/* How many words follow the first "--"; getopt moves operands about, but none of these. */
+static int words_of_command(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--") == 0)
+            return argc - i - 1;
+    return 0;
+}
+
 static int run_attach(struct ctl *ctl, int argc, char **argv)
 {
     struct shmd_attachment a;
     unsigned flags = SHMD_FOREIGN;
     uint64_t address = 0;
+    int command = words_of_command(argc, argv);
     int c;
 
     while ((c = ctl_getopt(ctl, argc, argv)) != -1) {
@@ -215,8 +234,8 @@ static int run_attach(struct ctl *ctl, int argc, char **argv)
         else
             flags |= flag_of(c);
     }
-    if (argc - optind > 1 && strcmp(argv[optind - 1], "--") != 0)
-        ctl_usage(ctl, "a command comes after --");
+    if (argc - optind - command != 1)
+        ctl_usage(ctl, "one segment, and then a command only after --");
     if (address > UINTPTR_MAX)
         ctl_usage(ctl, "--address: there is no such address");
 

@@ -73,31 +73,12 @@ static int compare_ids(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-static struct shmd_status status_of(int shmid, const struct shmid_ds *ds)
-{
-    return (struct shmd_status){
-        .segment = {.shmid = shmid, .key = ds->shm_perm.__key, .size = ds->shm_segsz},
-        .uid = ds->shm_perm.uid,
-        .cuid = ds->shm_perm.cuid,
-        .gid = ds->shm_perm.gid,
-        .cgid = ds->shm_perm.cgid,
-        .mode = ds->shm_perm.mode & 0777,
-        .flags = (ds->shm_perm.mode & SHM_DEST ? SHMD_DEST : 0u) |
-                 (ds->shm_perm.mode & SHM_LOCKED ? SHMD_LOCKED : 0u),
-        .seq = ds->shm_perm.__seq,
-        .nattch = ds->shm_nattch,
-        .atime = ds->shm_atime,
-        .dtime = ds->shm_dtime,
-        .ctime = ds->shm_ctime,
-        .cpid = ds->shm_cpid,
-        .lpid = ds->shm_lpid,
-    };
-}
-
 /* Add what the kernel has and the broker did not name. */
-static int add_others(struct listing *l)
+static int add_others(struct ctl *ctl, struct listing *l)
 {
+    struct shmd_status status;
     struct shmid_ds ds;
+    char id[32];
     int highest = shmctl(0, SHM_INFO, &ds);
 
     if (highest < 0)
@@ -118,10 +99,13 @@ static int add_others(struct listing *l)
         if (shmid < 0 || bsearch(&shmid, known, l->brokered, sizeof(*known), compare_ids))
             continue;
 
-        struct shmd_status status = status_of(shmid, &ds);
-        int r = add(&status, l);
+        snprintf(id, sizeof(id), "id:%d", shmid);
 
-        if (r < 0)
+        int r = shmd_stat(ctl->shmd, id, &status, ctl->timeout_ms);
+
+        if (r == 0)
+            r = add(&status, l);
+        if (r < 0 && r != -ENOENT && r != -EIDRM)
             return r;
     }
     return 0;
@@ -161,7 +145,7 @@ static int list(struct ctl *ctl, bool all, struct listing *l)
     l->brokered = l->n;
     if (l->n)
         qsort(l->segments, l->n, sizeof(*l->segments), compare_names);
-    if (all && (r = add_others(l)) < 0)
+    if (all && (r = add_others(ctl, l)) < 0)
         return ctl_fail_errno(ctl, NULL, r);
     return print_listing(ctl, l, broker.registry_shmid);
 }

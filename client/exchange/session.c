@@ -7,15 +7,23 @@
 #include "log.h"
 #include "paths.h"
 #include "starter.h"
+#include "util.h"
 
-#define REQUEST_MS 5000 /* for the broker to answer */
+#define REQUEST_MS 5000 /* for the broker to answer, where --timeout is not less */
 #define START_MS 10000  /* for a private broker to be found or started */
 #define AGAIN_MS 10     /* while another one is on its way up or down */
+#define TRIES 1000      /* at a name whose channel is gone whenever it is looked at */
+
+/* For one request; 0 does not wait for the other side, but for the broker's reply. */
+static int request_ms(const struct session *s)
+{
+    return s->options.timeout_ms > 0 ? MIN(s->options.timeout_ms, REQUEST_MS) : REQUEST_MS;
+}
 
 static int say_unreachable(const struct session *s, int error)
 {
     if (error == -ENOENT || error == -ECONNREFUSED) {
-        log_error("no broker serves %s; start one: systemctl start shmd, or: %s --user",
+        log_error("no broker serves %s; start one: shmd, or a private one: %s --user",
                   shmd_socket(s->shmd), s->options.program);
     } else {
         log_error("%s", shmd_error(s->shmd));
@@ -61,7 +69,7 @@ int session_connect(struct session *s)
     if (s->options.user)
         return connect_private(s);
 
-    int r = shmd_connect(&s->shmd, s->options.socket, REQUEST_MS);
+    int r = shmd_connect(&s->shmd, s->options.socket, request_ms(s));
 
     if (r == -ENOMEM && !s->shmd) {
         log_error("%s", strerror(ENOMEM));
@@ -70,10 +78,10 @@ int session_connect(struct session *s)
     return r < 0 ? say_unreachable(s, r) : EXIT_OK;
 }
 
-static int say_broker(const struct session *s)
+static int say_broker(const struct session *s, int error)
 {
     log_error("%s", shmd_error(s->shmd));
-    return EXIT_FAILED;
+    return error == -ETIMEDOUT ? EXIT_TIMEOUT : EXIT_FAILED;
 }
 
 int session_explain(const struct session *s, int error, const char *doing)
@@ -114,12 +122,12 @@ int session_remove(struct session *s)
     snprintf(id, sizeof(id), "id:%d", s->at.segment.shmid);
 
     /* As long as this process is attached the id cannot come to mean another segment. */
-    int r = shmd_remove(s->shmd, id, NULL, REQUEST_MS);
+    int r = shmd_remove(s->shmd, id, NULL, request_ms(s));
 
     if (r >= 0 || r == -ENOENT || r == -EIDRM)
         return EXIT_OK;
     log_error("cannot remove %s: %s", s->at.segment.name, shmd_error(s->shmd));
-    return EXIT_FAILED;
+    return r == -ETIMEDOUT ? EXIT_TIMEOUT : EXIT_FAILED;
 }
 
 /* Remove what is over, so that the name is free: EXIT_OK, and look for the name again. */
@@ -134,12 +142,12 @@ static int clear_away(struct session *s)
 /* 1: attached and bound; 0: the name was removed meanwhile; negative: an exit code, negated. */
 static int attach(struct session *s)
 {
-    int r = shmd_attach(s->shmd, s->options.name, 0, NULL, &s->at, REQUEST_MS);
+    int r = shmd_attach(s->shmd, s->options.name, 0, NULL, &s->at, request_ms(s));
 
     if (r == -ENOENT || r == -EIDRM)
         return 0;
     if (r < 0)
-        return -say_broker(s);
+        return -say_broker(s, r);
     r = channel_bind(&s->channel, s->at.address, s->at.size, s->at.segment.shmid);
     return r < 0 ? -session_explain(s, r, "") : 1;
 }
@@ -211,15 +219,20 @@ int session_open_writer(struct session *s)
     struct options *o = &s->options;
     struct shmd_create_options options = SHMD_CREATE_INIT;
     uint32_t slots = channel_slots(o->size, o->count);
+    int tries = 0;
     bool again;
 
     options.flags = SHMD_EXCLUSIVE;
     do {
         int r = shmd_create(s->shmd, o->name, channel_bytes(o->size, slots), &options, NULL,
-                            REQUEST_MS);
+                            request_ms(s));
 
         if (r < 0 && r != -EEXIST)
-            return say_broker(s);
+            return say_broker(s, r);
+        if (++tries > TRIES) {
+            log_error("%s: somebody removes it again and again", o->name);
+            return EXIT_FAILED;
+        }
         r = attach(s);
         if (r < 0)
             return -r;
@@ -290,10 +303,10 @@ int session_open_reader(struct session *s)
     do {
         int r = shmd_open(s->shmd, s->options.name, SHMD_WAIT, NULL, deadline_left_ms(deadline));
 
-        if (r == -ETIMEDOUT)
-            return session_explain(s, r, "waiting for a writer");
+        if (r == -ETIMEDOUT || (r == -ENOENT && deadline_left_ms(deadline) == 0))
+            return session_explain(s, -ETIMEDOUT, "waiting for a writer");
         if (r < 0 && r != -EIDRM)
-            return say_broker(s);
+            return say_broker(s, r);
         r = attach(s);
         if (r < 0)
             return -r;

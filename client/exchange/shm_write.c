@@ -53,18 +53,23 @@ static int64_t source_next(struct source *from, const struct options *o, uint64_
     return have;
 }
 
-static int write_messages(struct session *s, struct source *from)
+static int say_source(const struct options *o, int64_t error)
+{
+    log_error("cannot read %s: %s", o->file, strerror((int)-error));
+    return EXIT_FAILED;
+}
+
+/* `length`: of the first message, which has been read already. */
+static int write_messages(struct session *s, struct source *from, int64_t length)
 {
     const struct options *o = &s->options;
     uint64_t number = 0;
 
     for (; !o->count || number < o->count; number++) {
-        int64_t length = source_next(from, o, number);
-
-        if (length < 0) {
-            log_error("cannot read %s: %s", o->file, strerror((int)-length));
-            return EXIT_FAILED;
-        }
+        if (number > 0)
+            length = source_next(from, o, number);
+        if (length < 0)
+            return say_source(o, length);
         if (length == 0)
             break;
 
@@ -84,13 +89,17 @@ static int write_messages(struct session *s, struct source *from)
 static int run(struct session *s, struct source *from)
 {
     int code = source_open(from, &s->options);
+    /* Before there is a channel: a source that cannot be read shall leave none behind. */
+    int64_t first = code == EXIT_OK ? source_next(from, &s->options, 0) : 0;
 
+    if (first < 0)
+        code = say_source(&s->options, first);
     if (code == EXIT_OK)
         code = session_connect(s);
     if (code == EXIT_OK)
         code = session_open_writer(s);
     if (code == EXIT_OK)
-        code = write_messages(s, from);
+        code = write_messages(s, from, first);
     if (code == EXIT_OK && channel_close(&s->channel) && !s->options.keep)
         code = session_remove(s);
     session_close(s);

@@ -23,7 +23,8 @@ static void find_daemon(char path[PATH_MAX])
     char self[PATH_MAX];
 
     if (asked && *asked) {
-        snprintf(path, PATH_MAX, "%s", asked);
+        if (!realpath(asked, path))
+            snprintf(path, PATH_MAX, "%s", asked);
         return;
     }
 
@@ -57,6 +58,13 @@ static _Noreturn void become_daemon(const char *path, int ready)
     int null = open("/dev/null", O_RDWR);
 
     setsid();
+    /* Nothing of the caller's: its folder may be unmounted, its manager is not the broker's. */
+    unsetenv("NOTIFY_SOCKET");
+    unsetenv("LISTEN_PID");
+    unsetenv("LISTEN_FDS");
+    unsetenv("LISTEN_FDNAMES");
+    if (chdir("/") < 0)
+        _exit(EXIT_NOT_RUN);
     if (ready < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
         dup2(null, STDERR_FILENO) < 0)
         _exit(EXIT_NOT_RUN);

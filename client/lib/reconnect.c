@@ -29,8 +29,8 @@ static int dial_failed(struct shmd *s, int error)
     switch (error) {
     case ENOENT:
     case ECONNREFUSED:
-        return handle_fail(s, -error, "no shmd serves %s; start it with \"systemctl start shmd\", "
-                           "or a private one with \"shmd --user\"", s->socket);
+        return handle_fail(s, -error, "no shmd serves %s; start shmd, or a private one "
+                           "with \"shmd --user\"", s->socket);
     case EACCES:
         return handle_fail(s, -error, "%s is closed to you; its group may open it: ask the "
                            "administrator (usermod -aG shmd-users LOGIN)", s->socket);

@@ -356,3 +356,27 @@ def test_socket_closed_to_the_caller(make_broker):
     b.start()
     assert stat.S_IMODE(os.stat(b.socket).st_mode) == 0o600
     assert b.ctl("ping", uid=10001, expect=None).code in (NOT_PERMITTED, NO_BROKER)
+
+
+def test_attach_takes_one_segment(broker, wire):
+    """A second name is no command: that comes after --."""
+    wire.create("x")
+    for words in (["x", "echo", "--", "hi"], ["x", "echo"], []):
+        broker.ctl("attach", *words, expect=2)
+    assert broker.ctl("attach", "--noheadings", "x", "--read-only", "--", "echo", "hi").out.endswith("hi\n")
+
+
+def test_attach_ignores_what_is_ignored(broker, wire):
+    wire.create("x")
+    p = broker.programs.popen(["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", broker.programs.ctl, "-s",
+                               broker.socket, "attach", "-n", "x"],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert b"root/x" in p.stdout.readline()
+    with open("/proc/%d/status" % p.pid) as f:
+        blocked = int(re.search(r"SigBlk:\s*(\w+)", f.read()).group(1), 16)
+    assert not blocked & 1 << signal.SIGHUP - 1 and blocked & 1 << signal.SIGTERM - 1
+    p.send_signal(signal.SIGHUP)
+    p.send_signal(signal.SIGTERM)
+    assert p.wait(shmd.LIMIT) == 0
+    p.stdin.close()
+    p.stdout.close()

@@ -110,5 +110,21 @@ def test_library_page_names_every_call():
         assert name in page, name
 
 
-def test_completion_parses():
-    subprocess.run(["bash", "-n", os.path.join(shmd.TOP, "client", "shmctl-client.bash")], check=True)
+COMPLETE = """
+. "$1"; shift
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMP_POINT=${#COMP_LINE}
+_shmctl_client
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.parametrize("words,expected", [
+    (["st"], {"stat", "status"}), (["list", "--no"], {"--noheadings"}), (["stat", "he"], {"here"}),
+])
+def test_completion(broker, programs, words, expected):
+    broker.ctl("create", "here", "--size", "4K")
+    path = os.path.dirname(programs.ctl) + os.pathsep + os.environ["PATH"]
+    out = programs.run(["bash", "-c", COMPLETE, "bash",
+                        os.path.join(shmd.TOP, "client", "shmctl-client.bash"), "shmctl-client"] + words,
+                       env={"PATH": path, "SHMD_SOCKET": broker.socket}, expect=None).out
+    assert expected == {w.strip() for w in out.split("\n") if w.strip()}

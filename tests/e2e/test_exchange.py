@@ -160,13 +160,6 @@ def test_second_writer(pair):
     assert pair.end(pair.start("read"))[0] == READ
 
 
-def stopped_at(pair, program, letters):
-    """A program that is stopped (by a full pipe or a signal) somewhere in its work."""
-    p = pair.start(program)
-    p.stdout.read(len(READ) // 5 * letters if program == "read" else 30)
-    return p
-
-
 @pytest.mark.parametrize("victim", ["write", "read"])
 def test_killed(pair, victim):
     """The other one ends with a clear error or all of its work, and a new pair works at once."""
@@ -195,6 +188,8 @@ def test_killed(pair, victim):
             else:
                 assert err and whole.startswith(out), (out[:200], err)
             names = pair.broker.names()
+            if victim == "write" and ps[other].returncode in (0, 1):
+                assert not names, (out[-100:], err)  # who had the channel has cleared it away
             if names:
                 pair.broker.ctl("rm", *names)
             pair.broker.consistent()
@@ -269,3 +264,40 @@ def test_closed_standard_output(pair):
     args = ["sh", "-c", 'exec "$@" >&-', "sh", pair.broker.programs.read, "--socket", pair.broker.socket]
     pair.broker.programs.run(args, expect=1)
     assert pair.end(pair.start("read"))[0] == READ
+
+
+def test_broker_dies_under_both(pair):
+    """Both are attached and in the middle: they go on, and the reader removes through the next shmd."""
+    count = 400
+    w, r = pair.start("write", "--count", str(count)), pair.start("read")
+    head = os.read(r.stdout.fileno(), MESSAGE)  # unbuffered; the pipe fills up behind it, and both come to wait
+    assert w.poll() is None and r.poll() is None
+    pair.broker.kill()
+    pair.broker.start()
+    out = head + pair.end(r)[0]
+    pair.end(w)
+    assert out.count(b"segment contains") == count
+    assert [out[i * MESSAGE + 21:i * MESSAGE + 22] for i in range(count)] == \
+        [bytes([65 + i % 26]) for i in range(count)]
+    assert pair.broker.consistent() == {}
+
+
+def test_no_writer_in_time(pair):
+    for limit in ("0", "0.05"):
+        r = pair.start("read", "--timeout", limit)
+        err = pair.end(r, 6)[1]
+        assert b"timed out" in err
+
+
+@pytest.mark.parametrize("program", ["write", "read"])
+def test_stopped_broker(pair, program):
+    pair.broker.process.send_signal(signal.SIGSTOP)
+    try:
+        pair.end(pair.start(program, "--timeout", "0.2"), 6)
+    finally:
+        pair.broker.process.send_signal(signal.SIGCONT)
+
+
+def test_unreadable_source_leaves_nothing(pair):
+    pair.end(pair.start("write", "--file", "/tmp"), 1)
+    assert pair.broker.names() == {}

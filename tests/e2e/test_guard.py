@@ -9,7 +9,7 @@ import pytest
 
 import shmd
 import sysv
-from wire import F, Refused, as_user, frame, pack, target, unpack
+from wire import Closed, F, Refused, as_user, frame, pack, target, unpack
 
 
 def refused(call, *args, **kwargs):
@@ -215,3 +215,32 @@ def test_mode_of_the_socket(make_broker, folder):
     b.start()
     assert os.stat(victim).st_mode & 0o777 == 0o600
     assert os.stat(b.socket).st_mode & 0o777 == 0o666
+
+
+def test_foreign_lock(make_broker, folder):
+    """A lock that somebody else put there could be taken away again: it is not used."""
+    lock = os.path.join(folder, "shmd.sock.lock")
+    os.mkfifo(lock)
+    b = make_broker()
+    assert not b.start(ready=False)
+    assert b.ended() == 1 and "not a file of ours" in b.log()
+    os.unlink(lock)
+    with open(lock, "w"):
+        pass
+    os.chown(lock, 10007, 10007)
+    assert not b.start(ready=False)
+    assert b.ended() == 1
+
+
+def test_few_descriptors(make_broker):
+    """One user does not get all that the descriptors allow."""
+    b = make_broker(prefix=["prlimit", "--nofile=72:72"])
+    b.start()
+    assert "RLIMIT_NOFILE allows 40 connections" in b.log()
+    held = [b.connect(uid=10001) for _ in range(10)]
+    with pytest.raises((Refused, ConnectionError, Closed)):
+        b.connect(uid=10001)
+    with b.connect(uid=10002) as w:
+        w.ping()
+    for w in held:
+        w.close()

@@ -8,7 +8,7 @@
 #include "reaper.h"
 #include "sysv.h"
 
-#define MANY 5000
+#define MANY 100000
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t one_more = PTHREAD_COND_INITIALIZER;
