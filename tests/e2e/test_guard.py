@@ -244,3 +244,19 @@ def test_few_descriptors(make_broker):
         w.ping()
     for w in held:
         w.close()
+
+
+def test_forged_registry(make_broker):
+    """What clients can write is never taken for the registry, though shmd made it and it looks like one."""
+    b = make_broker("[registry]\ncapacity = 8\n")
+    b.start()
+    size = sysv.segments()[b.registry].size
+    with b.connect() as w:
+        forged = w.create("forged", size, key=0x1234).shmid
+    sysv.write(forged, sysv.read(b.registry, size))
+    b.stop()
+    sysv.rmid(b.registry)
+    b.foreign.add(forged)
+    b.start()
+    assert b.registry != forged and b.consistent() == {}
+    sysv.rmid(forged)
