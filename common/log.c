@@ -28,6 +28,11 @@ void log_open(const char *name)
     log_prefix = stderr_is_journal();
 }
 
+bool log_is_journal(void)
+{
+    return log_prefix;
+}
+
 void log_set_level(int level)
 {
     log_max = level;

@@ -9,6 +9,7 @@
 
 /* Start with `name` ("shmd"); prefixes are on where stderr is the journal's (JOURNAL_STREAM). */
 void log_open(const char *name);
+bool log_is_journal(void);
 
 /* Drop what is less urgent than `level` (LOG_ERR to LOG_DEBUG). */
 void log_set_level(int level);

@@ -165,11 +165,7 @@ int parse_target(const char *text, struct wire_target *ret)
         if (r == 0)
             t.id = (int32_t)v;
     } else {
-        size_t len = strlen(text);
-
-        r = len < NAME_SIZE ? 0 : -ENAMETOOLONG;
-        if (r == 0)
-            memcpy(t.name, text, len);
+        r = 0;
     }
     if (r == 0)
         *ret = t;

@@ -30,7 +30,7 @@ int parse_user(const char *text, uid_t *ret);
 int parse_group(const char *text, gid_t *ret);
 
 /*
- * How people point at a segment: NAME or NAMESPACE/NAME, key:0x1234, id:42. The name is copied as
- * it is (its letters are checked where it is resolved). -EINVAL, -ENAMETOOLONG.
+ * How people point at a segment: NAME or NAMESPACE/NAME, key:0x1234, id:42. A name is not looked
+ * into: its letters are checked where it is resolved. -EINVAL, -ERANGE.
  */
 int parse_target(const char *text, struct wire_target *ret);

@@ -2,11 +2,12 @@
 /*
  * The wire: the one description of what daemon and library say to each other.
  *
- * A Unix stream socket carries frames: a header, then `size - sizeof(header)` bytes of the struct
- * that belongs to the opcode. Numbers are in native byte order, texts are NUL-padded. The first
+ * A Unix stream socket carries frames: a header, the struct that belongs to the opcode, and where
+ * the table below says so a text, which ends in 1 to 8 NULs: frames are multiples of 8 bytes, so
+ * that every struct in a buffer of them is aligned. Numbers are in native byte order. The first
  * frame of a connection is OP_HELLO. Every request gets one reply with its opcode and serial, in
  * order unless the request asked to wait; many may be on their way at once. A reply with
- * status < 0 (a negative errno) carries a sentence instead of the struct. A frame that is no
+ * status < 0 (a negative errno) carries a text instead, the reason in a sentence. A frame that is no
  * frame gets such a reply, and the connection is closed.
  */
 #pragma once
@@ -23,17 +24,17 @@
 #define WIRE_TEXT_MAX 512u    /* bytes of an error's sentence with its NUL */
 
 enum wire_op {
-    OP_HELLO = 1, /* wire_hello   -> wire_welcome */
-    OP_PING,      /* nothing      -> nothing */
-    OP_CREATE,    /* wire_create  -> wire_opened */
-    OP_OPEN,      /* wire_open    -> wire_opened */
-    OP_ATTACH,    /* wire_attach  -> wire_opened; takes a lease */
-    OP_DETACH,    /* wire_detach  -> nothing; ends a lease */
-    OP_STAT,      /* wire_target  -> wire_segment */
-    OP_SET,       /* wire_set     -> wire_segment */
-    OP_REMOVE,    /* wire_target  -> wire_segment, as it was */
-    OP_LIST,      /* wire_list    -> wire_page */
-    OP_INFO,      /* nothing      -> wire_info */
+    OP_HELLO = 1, /* wire_hello          -> wire_welcome */
+    OP_PING,      /* nothing             -> nothing */
+    OP_CREATE,    /* wire_create, name   -> wire_opened, full name */
+    OP_OPEN,      /* wire_open, [name]   -> wire_opened, full name */
+    OP_ATTACH,    /* wire_attach, [name] -> wire_opened, full name; takes a lease */
+    OP_DETACH,    /* wire_detach         -> nothing; ends a lease */
+    OP_STAT,      /* wire_target, [name] -> wire_segment */
+    OP_SET,       /* wire_set, [name]    -> wire_segment */
+    OP_REMOVE,    /* wire_target, [name] -> wire_segment, as it was */
+    OP_LIST,      /* wire_list           -> wire_page */
+    OP_INFO,      /* nothing             -> wire_info */
     OP_END
 };
 
@@ -49,6 +50,12 @@ struct wire_header {
     uint32_t serial; /* chosen by the caller, returned in the reply */
     int32_t status;  /* 0 in a request; 0 or a negative errno in a reply */
 };
+
+/* The bytes that a text of `len` characters takes in a frame. */
+static inline uint32_t wire_text_size(size_t len)
+{
+    return ((uint32_t)len + 8) & ~7u;
+}
 
 struct wire_hello {
     uint32_t magic;
@@ -72,14 +79,13 @@ struct wire_welcome {
     char home[NAMESPACE_SIZE]; /* the caller's own namespace */
 };
 
-/* How a request points at a segment. */
+/* How a request points at a segment: by its name, which is the frame's text, or by a number. */
 enum wire_by { BY_NAME = 0, BY_KEY = 1, BY_SHMID = 2 };
 
 struct wire_target {
     uint32_t by;
     int32_t id;        /* the key or the shmid */
     uint64_t instance; /* not 0: only if it is this very one, else -ENOENT */
-    char name[NAME_SIZE];
 };
 
 enum {
@@ -92,7 +98,6 @@ enum {
 };
 
 struct wire_create {
-    char name[NAME_SIZE];
     uint64_t size;       /* bytes */
     uint64_t request_id; /* random: a create sent again after a lost reply is the same create */
     uint32_t flags;
@@ -125,7 +130,6 @@ struct wire_opened {
     int32_t key;
     uint32_t flags;
     uint32_t reserved;
-    char name[NAME_SIZE];
 };
 
 enum {
@@ -221,19 +225,21 @@ struct wire_info {
 WIRE_FITS(wire_header, 16);
 WIRE_FITS(wire_hello, 16);
 WIRE_FITS(wire_welcome, 144);
-WIRE_FITS(wire_target, 144);
-WIRE_FITS(wire_create, 160);
-WIRE_FITS(wire_open, 152);
-WIRE_FITS(wire_opened, 160);
-WIRE_FITS(wire_attach, 152);
+WIRE_FITS(wire_target, 16);
+WIRE_FITS(wire_create, 32);
+WIRE_FITS(wire_open, 24);
+WIRE_FITS(wire_opened, 32);
+WIRE_FITS(wire_attach, 24);
 WIRE_FITS(wire_detach, 8);
-WIRE_FITS(wire_set, 160);
+WIRE_FITS(wire_set, 32);
 WIRE_FITS(wire_segment, 248);
 WIRE_FITS(wire_list, 8);
 WIRE_FITS(wire_page, 8);
 WIRE_FITS(wire_info, 144);
 
-_Static_assert(sizeof(struct wire_header) + sizeof(struct wire_create) <= WIRE_REQUEST_MAX, "request");
+_Static_assert(sizeof(struct wire_header) + sizeof(struct wire_create) + NAME_SIZE <= WIRE_REQUEST_MAX,
+               "request");
+_Static_assert(NAME_SIZE % 8 == 0 && WIRE_TEXT_MAX % 8 == 0, "texts");
 _Static_assert(sizeof(struct wire_header) + sizeof(struct wire_page) +
                    WIRE_PAGE_RECORDS * sizeof(struct wire_segment) <= WIRE_FRAME_MAX, "page");
 _Static_assert(sizeof(struct wire_header) + WIRE_TEXT_MAX <= WIRE_FRAME_MAX, "text");

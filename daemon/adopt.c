@@ -102,7 +102,7 @@ static bool sound(struct table *t, const struct reg_entry *e)
     const char *why;
 
     return memchr(e->name, 0, NAME_SIZE) && name_resolve(e->name, "", name, &why) == 0 &&
-           memcmp(name, e->name, NAME_SIZE) == 0 && !table_find(t, e->name) &&
+           memcmp(name, e->name, NAME_SIZE) == 0 && !table_find(t, e->name, NAME_SIZE) &&
            !table_find_shmid(t, table_shmid(e));
 }
 

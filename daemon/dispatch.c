@@ -8,22 +8,23 @@
 #include "ops.h"
 
 static const struct {
-    uint16_t size;       /* of the body, exactly */
+    uint16_t size;       /* of the struct */
+    bool text;           /* a text may follow */
     bool before_hello;   /* allowed before the handshake */
     bool may_be_silent;  /* FRAME_NOREPLY makes sense */
     int (*handle)(struct request *rq);
 } table[OP_END] = {
-    [OP_HELLO] = {sizeof(struct wire_hello), true, false, op_hello},
-    [OP_PING] = {0, false, false, op_ping},
-    [OP_CREATE] = {sizeof(struct wire_create), false, false, op_create},
-    [OP_OPEN] = {sizeof(struct wire_open), false, false, op_open},
-    [OP_ATTACH] = {sizeof(struct wire_attach), false, true, op_attach},
-    [OP_DETACH] = {sizeof(struct wire_detach), false, true, op_detach},
-    [OP_STAT] = {sizeof(struct wire_target), false, false, op_stat},
-    [OP_SET] = {sizeof(struct wire_set), false, false, op_set},
-    [OP_REMOVE] = {sizeof(struct wire_target), false, false, op_remove},
-    [OP_LIST] = {sizeof(struct wire_list), false, false, op_list},
-    [OP_INFO] = {0, false, false, op_info},
+    [OP_HELLO] = {sizeof(struct wire_hello), false, true, false, op_hello},
+    [OP_PING] = {0, false, false, false, op_ping},
+    [OP_CREATE] = {sizeof(struct wire_create), true, false, false, op_create},
+    [OP_OPEN] = {sizeof(struct wire_open), true, false, false, op_open},
+    [OP_ATTACH] = {sizeof(struct wire_attach), true, false, true, op_attach},
+    [OP_DETACH] = {sizeof(struct wire_detach), false, false, true, op_detach},
+    [OP_STAT] = {sizeof(struct wire_target), true, false, false, op_stat},
+    [OP_SET] = {sizeof(struct wire_set), true, false, false, op_set},
+    [OP_REMOVE] = {sizeof(struct wire_target), true, false, false, op_remove},
+    [OP_LIST] = {sizeof(struct wire_list), false, false, false, op_list},
+    [OP_INFO] = {0, false, false, false, op_info},
 };
 
 int request_fail(struct request *rq, int error, const char *fmt, ...)
@@ -35,8 +36,7 @@ int request_fail(struct request *rq, int error, const char *fmt, ...)
     n = vsnprintf(rq->reply, WIRE_TEXT_MAX, fmt, args);
     va_end(args);
     n = n < 0 ? 0 : MIN(n, (int)WIRE_TEXT_MAX - 1);
-    /* Frames stay multiples of 8, so that every struct in the buffer is aligned. */
-    rq->reply_size = ((uint32_t)n + 8) & ~7u;
+    rq->reply_size = wire_text_size((size_t)n);
     memset((char *)rq->reply + n, 0, rq->reply_size - (uint32_t)n);
     return error;
 }
@@ -55,9 +55,13 @@ static int check_frame(struct request *rq, const struct wire_header *h)
                             sizeof(*h), WIRE_REQUEST_MAX);
     if (h->opcode == 0 || h->opcode >= OP_END)
         return request_fail(rq, -EPROTO, "opcode %u is unknown to shmd " SHMD_VERSION, h->opcode);
-    if (h->size != sizeof(*h) + table[h->opcode].size)
-        return request_fail(rq, -EPROTO, "a request of opcode %u has %zu bytes, not %u", h->opcode,
-                            sizeof(*h) + table[h->opcode].size, h->size);
+
+    uint32_t least = (uint32_t)sizeof(*h) + table[h->opcode].size;
+    uint32_t most = least + (table[h->opcode].text ? NAME_SIZE : 0);
+
+    if (h->size < least || h->size > most || h->size % 8 != 0)
+        return request_fail(rq, -EPROTO, "a request of opcode %u has %u to %u bytes in eights, not "
+                            "%u", h->opcode, least, most, h->size);
     if (h->flags & ~FRAME_KNOWN || h->status != 0 ||
         (h->flags & FRAME_NOREPLY && !table[h->opcode].may_be_silent))
         return request_fail(rq, -EPROTO, "flags 0x%x, status %d: not in a request of opcode %u",
@@ -85,9 +89,8 @@ enum dispatch_result dispatch(struct broker *b, struct caller *c, const uint8_t 
                               size_t *used, uint8_t *out, size_t *out_len)
 {
     struct wire_header h;
-    uint64_t body[(WIRE_REQUEST_MAX - sizeof(h)) / 8];
     struct request rq = {
-        .broker = b, .caller = c, .body = body, .reply = out + sizeof(h)};
+        .broker = b, .caller = c, .body = in + sizeof(h), .reply = out + sizeof(h)};
 
     *used = *out_len = 0;
     if (len < sizeof(h))
@@ -108,9 +111,13 @@ enum dispatch_result dispatch(struct broker *b, struct caller *c, const uint8_t 
         b->requests--;
         return DISPATCH_MORE;
     }
-    memcpy(body, in + sizeof(h), h.size - sizeof(h));
     *used = h.size;
-    r = table[h.opcode].handle(&rq);
+    rq.text = (const char *)in + sizeof(h) + table[h.opcode].size;
+    rq.text_size = h.size - (uint32_t)sizeof(h) - table[h.opcode].size;
+    if (rq.text_size > 0 && rq.text[rq.text_size - 1] != 0)
+        r = request_fail(&rq, -EINVAL, "a name without its end");
+    else
+        r = table[h.opcode].handle(&rq);
     if (r < 0)
         b->refused++;
     if (r != REQUEST_E_LATER && !(h.flags & FRAME_NOREPLY))

@@ -11,7 +11,7 @@ enum dispatch_result {
 };
 
 /*
- * Take the first frame of in[0..len) and answer it into `out`, which has room for WIRE_FRAME_MAX
+ * Take the first frame of in[0..len), which is aligned to 8 bytes, and answer it into `out`, which has room for WIRE_FRAME_MAX
  * bytes. *used: bytes taken; *out_len: bytes of the answer (0 where none is due).
  */
 enum dispatch_result dispatch(struct broker *b, struct caller *c, const uint8_t *in, size_t len,

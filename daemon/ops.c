@@ -7,28 +7,36 @@
 #include "log.h"
 #include "policy.h"
 
-void ops_fill_opened(struct wire_opened *to, const struct reg_entry *e, uint32_t flags)
+/* The answer of all who hand out a shmid: what it is, and its full name behind that. */
+void ops_opened(struct request *rq, const struct reg_entry *e, uint32_t flags)
 {
-    to->instance = e->instance;
-    to->size = e->size;
-    to->shmid = table_shmid(e);
-    to->key = e->key;
-    to->flags = flags;
-    memcpy(to->name, e->name, NAME_SIZE);
+    struct wire_opened *to = rq->reply;
+
+    *to = (struct wire_opened){
+        .instance = e->instance,
+        .size = e->size,
+        .shmid = table_shmid(e),
+        .key = e->key,
+        .flags = flags,
+    };
+    rq->reply_size = sizeof(*to);
+    request_reply_name(rq, e->name, wire_text_size(strlen(e->name)));
 }
 
-static int resolve(struct request *rq, const char text[NAME_SIZE], char name[NAME_SIZE])
+/* The full name that the request's text means. */
+static int resolve(struct request *rq, char name[NAME_SIZE])
 {
-    static const char padding[NAME_SIZE];
+    static const char padding[8];
     const char *why = NULL;
-    size_t len = strnlen(text, NAME_SIZE);
+    size_t len = rq->text_size > 0 ? strlen(rq->text) : 0;
 
-    if (len == NAME_SIZE)
-        return request_fail(rq, -EINVAL, "a name without its end");
+    if (len == 0)
+        return request_fail(rq, -EINVAL, "a name may not be empty");
     /* Nothing may hide behind the end. */
-    if (memcmp(text + len, padding, NAME_SIZE - len) != 0)
+    if (rq->text_size != wire_text_size(len) ||
+        memcmp(rq->text + len, padding, rq->text_size - len) != 0)
         return request_fail(rq, -EINVAL, "a name with a NUL inside");
-    if (name_resolve(text, rq->caller->home, name, &why) < 0)
+    if (name_resolve(rq->text, rq->caller->home, name, &why) < 0)
         return request_fail(rq, -EINVAL, "%s", why);
     return 0;
 }
@@ -46,27 +54,34 @@ static int find_number(struct request *rq, const struct wire_target *target, str
     return request_fail(rq, -ENOENT, "no brokered segment has shmid %d", target->id);
 }
 
-int ops_find(struct request *rq, const struct wire_target *target, char name[NAME_SIZE],
-             struct reg_entry **e, struct shmid_ds *ds)
+/* Most callers send the full name, which is found as it is: only what is not found is looked into. */
+static int find_name(struct request *rq, struct reg_entry **e)
 {
-    int r = 0;
+    struct table *t = &rq->broker->table;
+    char name[NAME_SIZE];
 
-    name[0] = 0;
-    if (target->by == BY_NAME) {
-        r = resolve(rq, target->name, name);
-        if (r < 0)
-            return r;
-        *e = table_find(&rq->broker->table, name);
-        if (!*e)
-            return request_fail(rq, -ENOENT, "%s does not exist", name);
-    } else if (target->by == BY_KEY || target->by == BY_SHMID) {
-        r = find_number(rq, target, e);
-        if (r < 0)
-            return r;
-    } else {
+    *e = rq->text_size > 0 ? table_find(t, rq->text, rq->text_size) : NULL;
+    if (*e)
+        return 0;
+
+    int r = resolve(rq, name);
+
+    if (r < 0)
+        return r;
+    *e = table_find(t, name, NAME_SIZE);
+    return *e ? 0 : request_fail(rq, -ENOENT, "%s does not exist", name);
+}
+
+int ops_find(struct request *rq, const struct wire_target *target, struct reg_entry **e,
+             struct shmid_ds *ds)
+{
+    int r;
+
+    if (target->by > BY_SHMID || (target->by != BY_NAME && rq->text_size > 0))
         return request_fail(rq, -EINVAL, "a segment is meant by name, key or shmid");
-    }
-
+    r = target->by == BY_NAME ? find_name(rq, e) : find_number(rq, target, e);
+    if (r < 0)
+        return r;
     if (target->instance != 0 && (*e)->instance != target->instance)
         return request_fail(rq, -ENOENT, "%s is not the segment that was meant any more", (*e)->name);
 
@@ -121,7 +136,7 @@ static int create_existing(struct request *rq, const struct wire_create *w, stru
     if (!same && w->flags & CREATE_KEY && w->key != e->key)
         return request_fail(rq, -EEXIST, "%s exists with another key, 0x%08x", e->name,
                             (unsigned)e->key);
-    ops_fill_opened(request_reply(rq, sizeof(struct wire_opened)), e, same ? OPENED_CREATED : 0);
+    ops_opened(rq, e, same ? OPENED_CREATED : 0);
     return 0;
 }
 
@@ -133,13 +148,13 @@ int op_create(struct request *rq)
     char name[NAME_SIZE];
     struct reg_entry *e;
     struct shmid_ds ds;
-    int r = resolve(rq, w->name, name);
+    int r = resolve(rq, name);
 
     if (r == 0 && w->flags & ~(uint32_t)CREATE_KNOWN)
         r = request_fail(rq, -EINVAL, "flags 0x%x of create are unknown here", w->flags);
     if (r < 0)
         return r;
-    e = table_find(t, name);
+    e = table_find(t, name, NAME_SIZE);
     if (e && segment_check(t, e, &ds) == 0)
         return create_existing(rq, w, e);
     r = policy_create(rq, name, &s);
@@ -151,7 +166,7 @@ int op_create(struct request *rq)
     log_info("%s created: shmid %d, key 0x%08x, %llu bytes, mode %04o, by uid %u pid %d", e->name,
              table_shmid(e), (unsigned)e->key, (unsigned long long)e->size, s.mode,
              (unsigned)rq->caller->uid, rq->caller->pid);
-    ops_fill_opened(request_reply(rq, sizeof(struct wire_opened)), e, OPENED_CREATED);
+    ops_opened(rq, e, OPENED_CREATED);
     waits_created(rq->broker, e);
     return 0;
 }
@@ -167,13 +182,15 @@ int op_open(struct request *rq)
     /* As in the registry, a look-up by name decides nothing: attaching does, and asks the kernel. */
     if (w->flags & ~(uint32_t)OPEN_KNOWN)
         return request_fail(rq, -EINVAL, "flags 0x%x of open are unknown here", w->flags);
-    r = ops_find(rq, &w->target, name, &e, w->flags ? &ds : NULL);
+    r = ops_find(rq, &w->target, &e, w->flags ? &ds : NULL);
     if (r == 0) {
-        ops_fill_opened(request_reply(rq, sizeof(struct wire_opened)), e, 0);
+        ops_opened(rq, e, 0);
         return 0;
     }
     if (!(w->flags & OPEN_WAIT) || w->target.by != BY_NAME || (r != -ENOENT && r != -EIDRM))
         return r;
+    if (resolve(rq, name) < 0)
+        return -EINVAL;
     r = waits_add(rq->broker, rq->caller, rq->serial, name);
     return r < 0 ? request_fail(rq, r, "shmd is out of memory") : REQUEST_E_LATER;
 }
@@ -182,7 +199,6 @@ int op_attach(struct request *rq)
 {
     const struct wire_attach *w = rq->body;
     struct broker *b = rq->broker;
-    char name[NAME_SIZE];
     struct reg_entry *e;
     struct shmid_ds ds;
     int r;
@@ -192,7 +208,7 @@ int op_attach(struct request *rq)
     if (rq->caller->n_leases >= b->config.leases_per_connection)
         return request_fail(rq, -EDQUOT, "this connection holds %u leases, as many as the limit "
                             "leases_per_connection allows", rq->caller->n_leases);
-    r = ops_find(rq, &w->target, name, &e, &ds);
+    r = ops_find(rq, &w->target, &e, &ds);
     if (r < 0)
         return r;
     r = caller_take_lease(rq->caller, &b->table, e, w->lease, w->flags);
@@ -201,7 +217,7 @@ int op_attach(struct request *rq)
     if (r < 0)
         return request_fail(rq, r, "shmd is out of memory");
     b->leases++;
-    ops_fill_opened(request_reply(rq, sizeof(struct wire_opened)), e, 0);
+    ops_opened(rq, e, 0);
     return 0;
 }
 
@@ -219,14 +235,13 @@ int op_set(struct request *rq)
 {
     struct wire_set set = *(const struct wire_set *)rq->body;
     struct table *t = &rq->broker->table;
-    char name[NAME_SIZE];
     struct reg_entry *e;
     struct shmid_ds ds;
     int r;
 
     if (set.mask == 0 || set.mask & ~(uint32_t)SET_KNOWN)
         return request_fail(rq, -EINVAL, "set changes a mode, an owner or a group");
-    r = ops_find(rq, &set.target, name, &e, &ds);
+    r = ops_find(rq, &set.target, &e, &ds);
     if (r == 0)
         r = policy_set(rq, e, &ds, &set);
     if (r < 0)
@@ -244,10 +259,9 @@ int op_remove(struct request *rq)
 {
     const struct wire_target *target = rq->body;
     struct table *t = &rq->broker->table;
-    char name[NAME_SIZE];
     struct reg_entry *e;
     struct shmid_ds ds;
-    int r = ops_find(rq, target, name, &e, &ds);
+    int r = ops_find(rq, target, &e, &ds);
 
     if (r == 0)
         r = policy_control(rq, e, &ds, "remove");

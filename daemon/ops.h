@@ -16,15 +16,14 @@ int op_remove(struct request *rq);
 int op_list(struct request *rq);
 int op_info(struct request *rq);
 
-struct wire_opened;
-
-void ops_fill_opened(struct wire_opened *to, const struct reg_entry *e, uint32_t flags);
+/* Answer with what `e` is. */
+void ops_opened(struct request *rq, const struct reg_entry *e, uint32_t flags);
 void ops_fill_segment(struct wire_segment *to, const struct table *t, const struct reg_entry *e,
                       const struct shmid_ds *ds);
 
 /*
  * The live entry that a target points at, held against the kernel unless `ds` is NULL. A refusal
- * otherwise: -EINVAL, -ENOENT, -EIDRM. `name` has the full name asked for, or "".
+ * otherwise: -EINVAL, -ENOENT, -EIDRM.
  */
-int ops_find(struct request *rq, const struct wire_target *target, char name[NAME_SIZE],
-             struct reg_entry **e, struct shmid_ds *ds);
+int ops_find(struct request *rq, const struct wire_target *target, struct reg_entry **e,
+             struct shmid_ds *ds);

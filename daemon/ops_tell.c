@@ -76,10 +76,9 @@ void ops_fill_segment(struct wire_segment *to, const struct table *t, const stru
 
 int op_stat(struct request *rq)
 {
-    char name[NAME_SIZE];
     struct reg_entry *e;
     struct shmid_ds ds;
-    int r = ops_find(rq, rq->body, name, &e, &ds);
+    int r = ops_find(rq, rq->body, &e, &ds);
 
     if (r == 0)
         ops_fill_segment(request_reply(rq, sizeof(struct wire_segment)), &rq->broker->table, e, &ds);

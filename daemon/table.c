@@ -149,12 +149,14 @@ static void unlink_entry(struct table *t, struct reg_entry *e)
     put32(&t->header->used, t->header->used - 1);
 }
 
-struct reg_entry *table_find(struct table *t, const char full_name[NAME_SIZE])
+struct reg_entry *table_find(struct table *t, const char *full_name, size_t size)
 {
     struct reg_key key;
     uint32_t number;
 
     reg_key_init(&key, t->view.hash_seed, full_name);
+    if (key.used * 8 != size && size != NAME_SIZE)
+        return NULL;
     for (number = t->bucket[key.hash & (t->view.buckets - 1)]; number != 0;) {
         struct reg_entry *e = &t->entry[number - 1];
 

@@ -37,8 +37,8 @@ void table_done(struct table *t);
 /* Lay out an empty registry over a zeroed segment; magic comes last. */
 void table_format(void *segment, uint32_t capacity, uint64_t epoch);
 
-/* The live entry of a name or a shmid, or NULL. */
-struct reg_entry *table_find(struct table *t, const char full_name[NAME_SIZE]);
+/* The live entry of a name (`size` bytes, a multiple of 8, the last of them a NUL) or a shmid, or NULL. */
+struct reg_entry *table_find(struct table *t, const char *full_name, size_t size);
 struct reg_entry *table_find_shmid(struct table *t, int shmid);
 
 static inline uint32_t table_index(const struct table *t, const struct reg_entry *e)

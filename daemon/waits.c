@@ -79,11 +79,13 @@ void waits_created(struct broker *b, const struct reg_entry *e)
 
         struct {
             struct wire_header header;
-            struct wire_opened opened;
-        } frame = {.header = {.size = sizeof(frame), .opcode = OP_OPEN, .serial = w->serial}};
+            uint64_t body[(sizeof(struct wire_opened) + NAME_SIZE) / 8];
+        } frame = {.header = {.opcode = OP_OPEN, .serial = w->serial}};
+        struct request rq = {.broker = b, .reply = frame.body};
 
-        ops_fill_opened(&frame.opened, e, 0);
-        b->send(w->caller, &frame, sizeof(frame));
+        ops_opened(&rq, e, 0);
+        frame.header.size = (uint32_t)sizeof(frame.header) + rq.reply_size;
+        b->send(w->caller, &frame, frame.header.size);
         forget(b, w);
     }
 }

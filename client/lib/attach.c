@@ -86,31 +86,34 @@ static int gone(struct shmd *s, const struct plan *p)
 /* The broker's word on the segment; it takes the lease in the same step. */
 static int ask_broker(struct shmd *s, struct plan *p, struct holding *row, struct deadline *d)
 {
-    struct wire_opened opened;
-    struct wire_attach request = {
-        .lease = row->number, .flags = p->flags & SHMD_READ_ONLY ? ATTACH_READ_ONLY : 0u,
-    };
-    int r = handle_target(s, p->name, &request.target);
-
-    if (r == 0)
-        r = call(s, OP_ATTACH, &request, sizeof(request), &opened, sizeof(opened), d);
-    if (r < 0)
-        return r;
-    segment_of_opened(&opened, &p->segment);
-    p->asked = true;
-    return 0;
-}
-
-/* The kernel alone knows this one: no lease. */
-static int map_foreign(struct shmd *s, struct plan *p)
-{
-    struct wire_target target;
+    struct target target;
     int r = handle_target(s, p->name, &target);
 
     if (r < 0)
         return r;
 
-    int shmid = kernel_shmid(&target);
+    const struct wire_attach request = {
+        .target = target.wire,
+        .lease = row->number,
+        .flags = p->flags & SHMD_READ_ONLY ? ATTACH_READ_ONLY : 0u,
+    };
+
+    r = call_opened(s, &(struct question){OP_ATTACH, &request, sizeof(request), target.name},
+                    &p->segment, d);
+    p->asked = r == 0;
+    return r;
+}
+
+/* The kernel alone knows this one: no lease. */
+static int map_foreign(struct shmd *s, struct plan *p)
+{
+    struct target target;
+    int r = handle_target(s, p->name, &target);
+
+    if (r < 0)
+        return r;
+
+    int shmid = kernel_shmid(&target.wire);
 
     if (shmid >= 0) {
         p->segment = (struct shmd_segment){.shmid = shmid};

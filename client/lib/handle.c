@@ -32,9 +32,9 @@ bool target_is_name(const char *text)
     return strncmp(text, "key:", 4) != 0 && strncmp(text, "id:", 3) != 0;
 }
 
-int handle_target(struct shmd *s, const char *text, struct wire_target *ret)
+int handle_target(struct shmd *s, const char *text, struct target *ret)
 {
-    struct wire_target t = {.by = BY_NAME};
+    struct target t = {.wire.by = BY_NAME};
     const char *why;
 
     if (!s->established)
@@ -42,7 +42,7 @@ int handle_target(struct shmd *s, const char *text, struct wire_target *ret)
     if (!text)
         return handle_fail(s, -EINVAL, "no name was given");
     if (!target_is_name(text)) {
-        if (parse_target(text, &t) < 0)
+        if (parse_target(text, &t.wire) < 0)
             return handle_fail(s, -EINVAL, "a segment is NAME, NAMESPACE/NAME, key:0x1234 or "
                                "id:42");
     } else if (name_resolve(text, s->home, t.name, &why) < 0) {

@@ -61,6 +61,12 @@ struct shmd {
     uint8_t in[WIRE_FRAME_MAX]; /* received, not yet taken */
 };
 
+/* What a request is about. */
+struct target {
+    struct wire_target wire;
+    char name[NAME_SIZE]; /* full, NUL-padded; "": it is meant by a number */
+};
+
 /* A reply; its body stands in the handle's buffer until the next receive. */
 struct reply {
     struct wire_header header;
@@ -79,7 +85,7 @@ int deadline_poll(int fd, short events, struct deadline *d); /* 0, -ETIMEDOUT, o
 int handle_fail(struct shmd *s, int error, const char *fmt, ...) SHMD_PRINTF(3, 4);
 int handle_not_connected(struct shmd *s);
 int handle_timed_out(struct shmd *s, const struct deadline *d);
-int handle_target(struct shmd *s, const char *text, struct wire_target *ret);
+int handle_target(struct shmd *s, const char *text, struct target *ret);
 bool target_is_name(const char *text);
 
 /* transport.c */
@@ -100,11 +106,20 @@ struct backoff {
 int link_open(struct shmd *s, struct deadline *d);
 int link_restore(struct shmd *s, struct backoff *b, struct deadline *d);
 
+/* What is asked for: a struct and, where it is not NULL or empty, a name behind it. */
+struct question {
+    enum wire_op op;
+    const void *body;
+    size_t size;
+    const char *name;
+};
+
 /* Ask the broker, again over a new connection where the old one was lost (*resent, may be NULL). */
-int call_reply(struct shmd *s, enum wire_op op, const void *body, size_t body_size,
-               struct reply *reply, bool *resent, struct deadline *d);
-int call(struct shmd *s, enum wire_op op, const void *body, size_t body_size, void *ret,
-         size_t size, struct deadline *d);
+int call_reply(struct shmd *s, const struct question *q, struct reply *reply, bool *resent,
+               struct deadline *d);
+int call(struct shmd *s, const struct question *q, void *ret, size_t size, struct deadline *d);
+int call_opened(struct shmd *s, const struct question *q, struct shmd_segment *ret,
+                struct deadline *d);
 
 /* directory.c */
 void directory_refresh(struct shmd *s, const struct wire_welcome *welcome);
@@ -128,4 +143,4 @@ int kernel_shmid(const struct wire_target *target); /* of key: or id:, or -errno
 void kernel_status(int shmid, const struct shmid_ds *ds, struct shmd_status *ret);
 
 /* segment.c */
-void segment_of_opened(const struct wire_opened *wire, struct shmd_segment *ret);
+int segment_of_reply(struct shmd *s, const struct reply *reply, struct shmd_segment *ret);

@@ -81,7 +81,7 @@ int lease_check_limit(struct shmd *s, struct deadline *d)
     if (s->leases < s->max_leases)
         return 0;
 
-    int r = call(s, OP_INFO, NULL, 0, &info, sizeof(info), d);
+    int r = call(s, &(struct question){.op = OP_INFO}, &info, sizeof(info), d);
 
     if (r < 0)
         return r;

@@ -29,11 +29,11 @@ static int dial_failed(struct shmd *s, int error)
     switch (error) {
     case ENOENT:
     case ECONNREFUSED:
-        return handle_fail(s, -error, "no shmd serves %s; start shmd, or a private one "
-                           "with \"shmd --user\"", s->socket);
+        return handle_fail(s, -error, "no shmd serves %s; start it (systemctl start shmd), or "
+                           "a private one (shmd --user)", s->socket);
     case EACCES:
-        return handle_fail(s, -error, "%s is closed to you; its group may open it: ask the "
-                           "administrator (usermod -aG shmd-users LOGIN)", s->socket);
+        return handle_fail(s, -error, "%s is closed to you: join the group shmd-users (as root: "
+                           "usermod -aG shmd-users LOGIN) and log in again", s->socket);
     default:
         return handle_fail(s, -error, "cannot connect to %s: %s", s->socket, strerror(error));
     }
@@ -177,21 +177,25 @@ int link_restore(struct shmd *s, struct backoff *b, struct deadline *d)
     }
 }
 
-static int ask(struct shmd *s, enum wire_op op, const void *body, size_t body_size,
-               struct reply *reply, bool *sent, struct deadline *d)
+static int ask(struct shmd *s, const struct question *q, struct reply *reply, bool *sent,
+               struct deadline *d)
 {
     struct {
         struct wire_header header;
         uint8_t body[WIRE_REQUEST_MAX - sizeof(struct wire_header)];
     } out;
-
+    size_t name = q->name ? strlen(q->name) : 0;
+    size_t text = name > 0 ? wire_text_size(name) : 0;
     int r = lease_flush(s, d);
 
     if (r != 0)
         return r;
-    out.header = link_header(s, op, 0, body_size);
-    if (body_size > 0)
-        memcpy(out.body, body, body_size);
+    out.header = link_header(s, q->op, 0, q->size + text);
+    if (q->size > 0)
+        memcpy(out.body, q->body, q->size);
+    if (text > 0)
+        memcpy(out.body + q->size, q->name, name);
+    memset(out.body + q->size + name, 0, text - name);
     r = link_send(s, &out, out.header.size, d);
     if (r != 0)
         return r;
@@ -199,8 +203,8 @@ static int ask(struct shmd *s, enum wire_op op, const void *body, size_t body_si
     return link_receive(s, &out.header, reply, d);
 }
 
-int call_reply(struct shmd *s, enum wire_op op, const void *body, size_t body_size,
-               struct reply *reply, bool *resent, struct deadline *d)
+int call_reply(struct shmd *s, const struct question *q, struct reply *reply, bool *resent,
+               struct deadline *d)
 {
     struct backoff b = {0};
     bool sent = false;
@@ -212,18 +216,26 @@ int call_reply(struct shmd *s, enum wire_op op, const void *body, size_t body_si
             return r;
         if (resent)
             *resent = sent;
-        r = ask(s, op, body, body_size, reply, &sent, d);
+        r = ask(s, q, reply, &sent, d);
         if (r != LINK_LOST)
             return r;
         link_close(s);
     }
 }
 
-int call(struct shmd *s, enum wire_op op, const void *body, size_t body_size, void *ret,
-         size_t size, struct deadline *d)
+int call(struct shmd *s, const struct question *q, void *ret, size_t size, struct deadline *d)
 {
     struct reply reply;
-    int r = call_reply(s, op, body, body_size, &reply, NULL, d);
+    int r = call_reply(s, q, &reply, NULL, d);
 
     return r < 0 ? r : reply_take(s, &reply, ret, size);
+}
+
+int call_opened(struct shmd *s, const struct question *q, struct shmd_segment *ret,
+                struct deadline *d)
+{
+    struct reply reply;
+    int r = call_reply(s, q, &reply, NULL, d);
+
+    return r < 0 ? r : segment_of_reply(s, &reply, ret);
 }

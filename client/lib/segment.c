@@ -9,26 +9,36 @@ _Static_assert(SHMD_NAME_SIZE == NAME_SIZE, "names differ in size");
 _Static_assert((int)SHMD_DEST == SEGMENT_DEST && (int)SHMD_LOCKED == SEGMENT_LOCKED &&
                    (int)SHMD_PINNED == SEGMENT_PINNED, "status flags differ");
 
-static void copy_name(char to[NAME_SIZE], const char from[NAME_SIZE])
+static void copy_name(char to[NAME_SIZE], const void *from, size_t size)
 {
-    memcpy(to, from, NAME_SIZE);
-    to[NAME_SIZE - 1] = 0;
+    memcpy(to, from, size);
+    to[size - 1] = 0;
     /* Programs print it: nothing of it may steer a terminal, whoever answered. */
     for (char *c = to; *c; c++)
         if (*c < '!' || *c > '~')
             *c = '?';
 }
 
-void segment_of_opened(const struct wire_opened *wire, struct shmd_segment *ret)
+int segment_of_reply(struct shmd *s, const struct reply *reply, struct shmd_segment *ret)
 {
+    struct wire_opened wire;
+
+    if (reply->header.status < 0)
+        return reply_take(s, reply, NULL, 0);
+    if (reply->size <= sizeof(wire) || reply->size > sizeof(wire) + NAME_SIZE)
+        return link_broken(s, "a reply of the wrong size");
+    if (!ret)
+        return 0;
+    memcpy(&wire, reply->body, sizeof(wire));
     *ret = (struct shmd_segment){
-        .instance = wire->instance,
-        .size = wire->size,
-        .shmid = wire->shmid,
-        .key = wire->key,
-        .created = wire->flags & OPENED_CREATED ? 1 : 0,
+        .instance = wire.instance,
+        .size = wire.size,
+        .shmid = wire.shmid,
+        .key = wire.key,
+        .created = wire.flags & OPENED_CREATED ? 1 : 0,
     };
-    copy_name(ret->name, wire->name);
+    copy_name(ret->name, reply->body + sizeof(wire), reply->size - sizeof(wire));
+    return 0;
 }
 
 static void status_of_wire(const struct wire_segment *wire, struct shmd_status *ret)
@@ -55,14 +65,14 @@ static void status_of_wire(const struct wire_segment *wire, struct shmd_status *
         .creator_pid = (pid_t)wire->creator_pid,
         .leases = wire->leases,
     };
-    copy_name(ret->segment.name, wire->name);
+    copy_name(ret->segment.name, wire->name, sizeof(wire->name));
 }
 
 EXPORT int shmd_ping(struct shmd *s, int timeout_ms)
 {
     struct deadline d = {.timeout_ms = timeout_ms};
 
-    return call(s, OP_PING, NULL, 0, NULL, 0, &d);
+    return call(s, &(struct question){.op = OP_PING}, NULL, 0, &d);
 }
 
 static int take_create_options(struct shmd *s, const struct shmd_create_options *o,
@@ -90,23 +100,19 @@ EXPORT int shmd_create(struct shmd *s, const char *name, uint64_t size,
 {
     struct deadline d = {.timeout_ms = timeout_ms};
     struct wire_create request = {.size = size};
-    struct wire_target target;
-    struct wire_opened opened;
+    struct target target;
     int r = handle_target(s, name, &target);
 
     if (r < 0)
         return r;
-    if (target.by != BY_NAME)
+    if (target.wire.by != BY_NAME)
         return handle_fail(s, -EINVAL, "creating needs a name; a fixed key is an option");
-    memcpy(request.name, target.name, sizeof(request.name));
     if (options && (r = take_create_options(s, options, &request)) < 0)
         return r;
     if (getrandom(&request.request_id, sizeof(request.request_id), 0) < 0)
         return handle_fail(s, -errno, "getrandom: %s", strerror(errno));
-    r = call(s, OP_CREATE, &request, sizeof(request), &opened, sizeof(opened), &d);
-    if (r == 0 && ret)
-        segment_of_opened(&opened, ret);
-    return r;
+    return call_opened(s, &(struct question){OP_CREATE, &request, sizeof(request), target.name}, ret,
+                       &d);
 }
 
 /* A wait cannot be called off, and a connection has so many. A new connection has all again. */
@@ -121,22 +127,24 @@ static int open_by_broker(struct shmd *s, const char *name, unsigned flags,
 {
     struct deadline d = {.timeout_ms = timeout_ms};
     bool wait = (flags & SHMD_WAIT) && timeout_ms != 0;
-    struct wire_open request = {
-        .flags = (wait ? OPEN_WAIT : 0u) | (flags & SHMD_VERIFY ? OPEN_VERIFY : 0u)};
-    struct wire_opened opened;
-    int r = handle_target(s, name, &request.target);
+    struct target target;
+    int r = handle_target(s, name, &target);
 
     if (r < 0)
         return r;
     if (wait)
         limit_waits(s);
-    r = call(s, OP_OPEN, &request, sizeof(request), &opened, sizeof(opened), &d);
+
+    const struct wire_open request = {
+        .target = target.wire,
+        .flags = (wait ? OPEN_WAIT : 0u) | (flags & SHMD_VERIFY ? OPEN_VERIFY : 0u),
+    };
+
+    r = call_opened(s, &(struct question){OP_OPEN, &request, sizeof(request), target.name}, ret, &d);
     if (r == -ETIMEDOUT && wait && s->fd >= 0) {
         s->waits++;
         return handle_fail(s, r, "%s was not created within %d ms", name, timeout_ms);
     }
-    if (r == 0 && ret)
-        segment_of_opened(&opened, ret);
     return r;
 }
 
@@ -172,15 +180,16 @@ static int foreign_status(struct shmd *s, const struct wire_target *target, cons
 EXPORT int shmd_stat(struct shmd *s, const char *name, struct shmd_status *ret, int timeout_ms)
 {
     struct deadline d = {.timeout_ms = timeout_ms};
-    struct wire_target target;
     struct wire_segment segment;
+    struct target target;
     int r = handle_target(s, name, &target);
 
     if (r < 0)
         return r;
-    r = call(s, OP_STAT, &target, sizeof(target), &segment, sizeof(segment), &d);
-    if (r == -ENOENT && target.by != BY_NAME)
-        return foreign_status(s, &target, name, ret);
+    r = call(s, &(struct question){OP_STAT, &target.wire, sizeof(target.wire), target.name},
+             &segment, sizeof(segment), &d);
+    if (r == -ENOENT && target.wire.by != BY_NAME)
+        return foreign_status(s, &target.wire, name, ret);
     if (r == 0)
         status_of_wire(&segment, ret);
     return r;
@@ -192,10 +201,12 @@ EXPORT int shmd_set(struct shmd *s, const char *name, const struct shmd_set_opti
     struct deadline d = {.timeout_ms = timeout_ms};
     struct wire_segment segment;
     struct wire_set request = {0};
-    int r = handle_target(s, name, &request.target);
+    struct target target;
+    int r = handle_target(s, name, &target);
 
     if (r < 0)
         return r;
+    request.target = target.wire;
     if (!options || options->mode < -1 || options->mode > 0777)
         return handle_fail(s, -EINVAL, "a mode is 0 to 0777");
     if (options->uid < -1 || options->uid >= UINT32_MAX || options->gid < -1 ||
@@ -206,7 +217,8 @@ EXPORT int shmd_set(struct shmd *s, const char *name, const struct shmd_set_opti
     request.mode = options->mode >= 0 ? (uint32_t)options->mode : 0;
     request.uid = options->uid >= 0 ? (uint32_t)options->uid : 0;
     request.gid = options->gid >= 0 ? (uint32_t)options->gid : 0;
-    r = call(s, OP_SET, &request, sizeof(request), &segment, sizeof(segment), &d);
+    r = call(s, &(struct question){OP_SET, &request, sizeof(request), target.name}, &segment,
+             sizeof(segment), &d);
     if (r == 0 && ret)
         status_of_wire(&segment, ret);
     return r;
@@ -215,8 +227,8 @@ EXPORT int shmd_set(struct shmd *s, const char *name, const struct shmd_set_opti
 EXPORT int shmd_remove(struct shmd *s, const char *name, struct shmd_status *ret, int timeout_ms)
 {
     struct deadline d = {.timeout_ms = timeout_ms};
-    struct wire_target target;
     struct wire_segment segment = {0};
+    struct target target;
     struct shmd_segment meant;
     struct reply reply;
     bool resent;
@@ -225,16 +237,17 @@ EXPORT int shmd_remove(struct shmd *s, const char *name, struct shmd_status *ret
     if (r < 0)
         return r;
     /* Asked again after a lost reply, the name may be a new segment's: not the one that is meant. */
-    if (target.by == BY_NAME && directory_find(s, name, &meant) == 0)
-        target.instance = meant.instance;
-    r = call_reply(s, OP_REMOVE, &target, sizeof(target), &reply, &resent, &d);
+    if (target.wire.by == BY_NAME && directory_find(s, name, &meant) == 0)
+        target.wire.instance = meant.instance;
+    r = call_reply(s, &(struct question){OP_REMOVE, &target.wire, sizeof(target.wire), target.name},
+                   &reply, &resent, &d);
     if (r < 0)
         return r;
     r = reply_take(s, &reply, &segment, sizeof(segment));
     if (r == -ENOENT && resent) { /* the first one was heard, its reply was lost */
         memcpy(segment.name, target.name, sizeof(segment.name));
-        segment.shmid = target.by == BY_SHMID ? target.id : -1;
-        segment.key = target.by == BY_KEY ? target.id : 0;
+        segment.shmid = target.wire.by == BY_SHMID ? target.wire.id : -1;
+        segment.key = target.wire.by == BY_KEY ? target.wire.id : 0;
         r = 0;
     }
     if (r == 0 && ret)
@@ -248,7 +261,8 @@ static int fetch_page(struct shmd *s, uint32_t cursor, struct wire_page *page,
 {
     struct wire_list request = {.cursor = cursor};
     struct reply reply;
-    int r = call_reply(s, OP_LIST, &request, sizeof(request), &reply, NULL, d);
+    int r = call_reply(s, &(struct question){.op = OP_LIST, .body = &request, .size = sizeof(request)},
+                       &reply, NULL, d);
 
     if (r < 0)
         return r;
@@ -292,7 +306,7 @@ EXPORT int shmd_broker(struct shmd *s, struct shmd_broker *ret, int timeout_ms)
 {
     struct deadline d = {.timeout_ms = timeout_ms};
     struct wire_info info;
-    int r = call(s, OP_INFO, NULL, 0, &info, sizeof(info), &d);
+    int r = call(s, &(struct question){.op = OP_INFO}, &info, sizeof(info), &d);
 
     if (r < 0)
         return r;

@@ -165,16 +165,21 @@ void bench_name(char out[NAME_SIZE], const char *prefix, uint32_t n)
     snprintf(out, NAME_SIZE, "%s-%06u", prefix, n);
 }
 
-size_t wire_put(void *out, uint16_t opcode, uint32_t serial, const void *body, size_t size)
+size_t wire_put(void *out, uint16_t opcode, uint32_t serial, const void *body, size_t size,
+                const char *name)
 {
+    uint32_t text = name ? wire_text_size(strlen(name)) : 0;
     struct wire_header h = {
-        .size = (uint32_t)(sizeof(h) + size),
+        .size = (uint32_t)(sizeof(h) + size) + text,
         .opcode = opcode,
         .serial = serial,
     };
 
     memcpy(out, &h, sizeof(h));
     memcpy((uint8_t *)out + sizeof(h), body, size);
+    memset((uint8_t *)out + sizeof(h) + size, 0, text);
+    if (name)
+        memcpy((uint8_t *)out + sizeof(h) + size, name, strlen(name));
     return h.size;
 }
 
@@ -185,16 +190,14 @@ size_t wire_put_create(void *out, uint32_t serial, const char *name)
         .request_id = (uint64_t)(uint32_t)getpid() << 32 | serial,
     };
 
-    snprintf(c.name, sizeof(c.name), "%s", name);
-    return wire_put(out, OP_CREATE, serial, &c, sizeof(c));
+    return wire_put(out, OP_CREATE, serial, &c, sizeof(c), name);
 }
 
 size_t wire_put_remove(void *out, uint32_t serial, const char *name)
 {
     struct wire_target t = {.by = BY_NAME};
 
-    snprintf(t.name, sizeof(t.name), "%s", name);
-    return wire_put(out, OP_REMOVE, serial, &t, sizeof(t));
+    return wire_put(out, OP_REMOVE, serial, &t, sizeof(t), name);
 }
 
 /* The bytes of the reply at `data`, or 0 where it is not whole. */
@@ -247,7 +250,7 @@ struct wire *wire_open_path(const char *path)
     if (!w)
         bench_die("out of memory");
     w->fd = bench_connect(path);
-    bench_send(w->fd, out, wire_put(out, OP_HELLO, w->sent++, &hello, sizeof(hello)));
+    bench_send(w->fd, out, wire_put(out, OP_HELLO, w->sent++, &hello, sizeof(hello), NULL));
     if (recv(w->fd, in, sizeof(in), MSG_WAITALL) != sizeof(in))
         bench_die("%s: no welcome", path);
     memcpy(&h, in, sizeof(h));

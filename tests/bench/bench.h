@@ -16,6 +16,13 @@
 #define BENCH_SEGMENT 4096u /* bytes of the segments that only have to be there */
 #define BENCH_WINDOW 16u    /* requests in flight where they are pipelined */
 
+/* Names that are looked up, and with them the bytes of a look-up's frames. */
+#define BENCH_NAMESPACE "root/"
+#define BENCH_PREFIX "load"
+#define BENCH_TEXT ((sizeof(BENCH_NAMESPACE BENCH_PREFIX "-123456") + 7) / 8 * 8)
+#define BENCH_OPEN (sizeof(struct wire_header) + sizeof(struct wire_open) + BENCH_TEXT)
+#define BENCH_OPENED (sizeof(struct wire_header) + sizeof(struct wire_opened) + BENCH_TEXT)
+
 _Noreturn void bench_die(const char *fmt, ...) SHMD_PRINTF(1, 2);
 double bench_now(void);      /* seconds */
 double bench_own_time(void); /* seconds of this thread on a core */
@@ -54,7 +61,8 @@ void wire_close(struct wire *w);
 void bench_name(char out[NAME_SIZE], const char *prefix, uint32_t n);
 
 /* Write a frame to `out`, which has the room, and return its bytes. */
-size_t wire_put(void *out, uint16_t opcode, uint32_t serial, const void *body, size_t size);
+size_t wire_put(void *out, uint16_t opcode, uint32_t serial, const void *body, size_t size,
+                const char *name);
 size_t wire_put_create(void *out, uint32_t serial, const char *name);
 size_t wire_put_remove(void *out, uint32_t serial, const char *name);
 

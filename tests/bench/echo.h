@@ -7,8 +7,8 @@
 
 #include "bench.h"
 
-#define ECHO_REQUEST (sizeof(struct wire_header) + sizeof(struct wire_open))
-#define ECHO_REPLY (sizeof(struct wire_header) + sizeof(struct wire_opened))
+#define ECHO_REQUEST BENCH_OPEN
+#define ECHO_REPLY BENCH_OPENED
 #define ECHO_FRAMES 48 /* in one read */
 
 struct echo {

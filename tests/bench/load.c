@@ -21,8 +21,8 @@
 #define CLIENTS_MAX 50
 #define REQUEST_MAX 192
 #define DIGITS 6 /* that end a name */
-#define PREFIX "load"
-#define NAMESPACE "root/" /* redis is given full names, as shmd looks up */
+#define PREFIX BENCH_PREFIX
+#define NAMESPACE BENCH_NAMESPACE /* redis is given full names, as shmd looks up */
 
 struct client {
     int fd;
@@ -72,7 +72,7 @@ static size_t wire_reply(struct client *c, const uint8_t *p, size_t have)
         return 0;
     memcpy(&h, p, sizeof(h));
     if (h.status != 0 || h.serial != c->answered ||
-        h.size != sizeof(h) + sizeof(struct wire_opened))
+        h.size != BENCH_OPENED)
         bench_die("a wrong reply: %u bytes, status %d", h.size, h.status);
     return have < h.size ? 0 : h.size;
 }
@@ -227,10 +227,8 @@ static void prepare(struct target *t)
                                       strlen(full), full);
         t->digits_at = t->request - 2 - DIGITS;
     } else {
-        memcpy(open.target.name, name, NAME_SIZE);
-        t->request = wire_put(t->out, OP_OPEN, 0, &open, sizeof(open));
-        t->digits_at = sizeof(struct wire_header) + offsetof(struct wire_open, target.name) +
-                       strlen(name) - DIGITS;
+        t->request = wire_put(t->out, OP_OPEN, 0, &open, sizeof(open), full);
+        t->digits_at = sizeof(struct wire_header) + sizeof(open) + strlen(full) - DIGITS;
     }
     for (uint32_t i = 1; i < BENCH_WINDOW; i++)
         memcpy(t->out + i * t->request, t->out, t->request);

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,8 @@ LIMIT = 60  # seconds that a blocking read may take before the test gives up
 # Exit codes of their own, so that a report is never taken for an ordinary failure.
 SANITIZERS = {"ASAN_OPTIONS": "exitcode=99:detect_leaks=1:quarantine_size_mb=4",
               "UBSAN_OPTIONS": "exitcode=99:halt_on_error=1:print_stacktrace=1"}
+# A command that runs another one: for tests/systemd, which runs shmd under the unit's filters.
+UNDER = shlex.split(os.environ.get("SHMD_UNDER", ""))
 # The search for leaks needs ptrace, and takes longer than all the rest of a short program.
 NO_LEAK_CHECK = {"ASAN_OPTIONS": "exitcode=99:detect_leaks=0"}
 
@@ -143,7 +146,7 @@ class Broker:
             os.chmod(self.config, 0o644)
 
     def command(self):
-        return [self.programs.shmd, "--config", self.config, "--socket", self.socket]
+        return UNDER + [self.programs.shmd, "--config", self.config, "--socket", self.socket]
 
     def start(self, ready=True, command=None, **env):
         """Start it. With `ready` it must serve; without, tell whether it came to serving."""

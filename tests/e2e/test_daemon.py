@@ -162,6 +162,7 @@ def status(pid):
         return dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
 
 
+@pytest.mark.root
 def test_started_as_root_it_drops(make_broker):
     b = make_broker("[shmd]\nsocket_mode = 0666\nuser = %s\n" % PLAIN_USER,
                     env=shmd.NO_LEAK_CHECK)

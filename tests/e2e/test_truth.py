@@ -76,6 +76,7 @@ def test_mode_and_owner_changed_behind_the_back(wire):
     assert sysv.segments()[shmid].mode == 0o640
 
 
+@pytest.mark.root
 def test_owner_locks_the_broker_out(make_broker):
     """Mode 0000 and a foreign owner: the creator's IPC_STAT is EACCES, and shmd still tells."""
     b = make_broker("[shmd]\nsocket_mode = 0666\nuser = games\n")

@@ -29,7 +29,8 @@ FLAGS = {
 }
 F = SimpleNamespace(**FLAGS)
 
-TARGET = [("by", "I"), ("id", "i"), ("instance", "Q"), ("name", "128s")]
+TARGET = [("by", "I"), ("id", "i"), ("instance", "Q")]
+NAME = ("name", "text")  # not in the struct: it follows, where there is one
 STRUCTS = {
     "header": [("size", "I"), ("opcode", "H"), ("flags", "H"), ("serial", "I"), ("status", "i")],
     "hello": [("magic", "I"), ("version_min", "H"), ("version_max", "H"), ("reserved", "Q")],
@@ -37,15 +38,15 @@ STRUCTS = {
                 ("daemon_uid", "I"), ("ipc_namespace", "Q"), ("generation", "Q"),
                 ("registry_size", "Q"), ("registry_shmid", "i"), ("registry_capacity", "I"),
                 ("version_text", "32s"), ("home", "64s")],
-    "target": TARGET,
-    "create": [("name", "128s"), ("size", "Q"), ("request_id", "Q"), ("flags", "I"), ("mode", "I"),
-               ("gid", "I"), ("key", "i")],
-    "open": [("target", TARGET), ("flags", "I"), ("reserved", "I")],
+    "target": TARGET + [NAME],
+    "create": [("size", "Q"), ("request_id", "Q"), ("flags", "I"), ("mode", "I"), ("gid", "I"),
+               ("key", "i"), NAME],
+    "open": [("target", TARGET), ("flags", "I"), ("reserved", "I"), NAME],
     "opened": [("instance", "Q"), ("size", "Q"), ("shmid", "i"), ("key", "i"), ("flags", "I"),
-               ("reserved", "I"), ("name", "128s")],
-    "attach": [("target", TARGET), ("lease", "I"), ("flags", "I")],
+               ("reserved", "I"), NAME],
+    "attach": [("target", TARGET), ("lease", "I"), ("flags", "I"), NAME],
     "detach": [("lease", "I"), ("reserved", "I")],
-    "set": [("target", TARGET), ("mask", "I"), ("mode", "I"), ("uid", "I"), ("gid", "I")],
+    "set": [("target", TARGET), ("mask", "I"), ("mode", "I"), ("uid", "I"), ("gid", "I"), NAME],
     "segment": [("name", "128s"), ("instance", "Q"), ("size", "Q"), ("nattch", "Q"), ("atime", "q"),
                 ("dtime", "q"), ("ctime", "q"), ("created", "q"), ("shmid", "i"), ("key", "i"),
                 ("uid", "I"), ("gid", "I"), ("cuid", "I"), ("cgid", "I"), ("mode", "I"),
@@ -70,25 +71,43 @@ def _flat(fields):
             yield name, kind
 
 
+def fixed(name):
+    """The fields of the struct itself."""
+    return [(field, kind) for field, kind in _flat(STRUCTS[name]) if kind != "text"]
+
+
 def size_of(name):
-    return struct.calcsize("=" + "".join(kind for _, kind in _flat(STRUCTS[name])))
+    return struct.calcsize("=" + "".join(kind for _, kind in fixed(name)))
+
+
+class Raw(bytes):
+    """A text that is sent as it is."""
+
+
+def text(value):
+    """Characters and one to eight NULs."""
+    return value if isinstance(value, Raw) else value.ljust(len(value) + 8 & ~7, b"\0")
 
 
 def pack(name, /, **values):
     parts = []
     for field, kind in _flat(STRUCTS[name]):
+        if kind == "text" and field not in values:
+            continue
         value = values.pop(field, b"" if kind.endswith("s") else 0)
         if isinstance(value, str):
             value = value.encode()
-        parts.append(struct.pack("=" + kind, value))
+        parts.append(text(value) if kind == "text" else struct.pack("=" + kind, value))
     assert not values, values
     return b"".join(parts)
 
 
 def unpack(name, data):
-    fields = list(_flat(STRUCTS[name]))
+    fields = fixed(name)
     values = struct.unpack_from("=" + "".join(kind for _, kind in fields), data)
     ret = SimpleNamespace()
+    if ("name", "text") in STRUCTS[name]:
+        ret.name = data[size_of(name):].rstrip(b"\0").decode()
     for (field, kind), value in zip(fields, values):
         if kind.endswith("s"):
             value = value.split(b"\0")[0].decode()
@@ -103,7 +122,7 @@ def frame(op, body=b"", serial=1, flags=0, status=0, size=None):
 
 
 def target(where):
-    """NAME, ("key", K) or ("id", N) as the fields of a target."""
+    """NAME, ("key", K) or ("id", N) as the fields of a target, and of what begins with one."""
     if isinstance(where, (str, bytes)):
         return {"by": F.BY_NAME, "name": where}
     return {"by": {"key": F.BY_KEY, "id": F.BY_SHMID}[where[0]], "id": where[1]}

@@ -48,7 +48,7 @@ static void check_table(const struct table *t)
 
 static void serve(struct broker *b, struct caller *c, const uint8_t *data, size_t size)
 {
-    static uint8_t out[WIRE_FRAME_MAX];
+    static uint8_t out[WIRE_FRAME_MAX] __attribute__((aligned(8)));
     enum dispatch_result r = DISPATCH_DONE;
 
     while (r == DISPATCH_DONE) {
@@ -82,8 +82,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     name_of_user(c.uid, NULL, c.home);
     if (adopt_open(&b.table, &sysv_fake, &rq, error) < 0)
         abort();
-    if (size)
-        serve(&b, &c, data + 1, size - 1);
+    if (size) {
+        uint8_t *in = malloc(size > 1 ? size - 1 : 1); /* aligned, and its end is known to the sanitizer */
+
+        memcpy(in, data + 1, size - 1);
+        serve(&b, &c, in, size - 1);
+        free(in);
+    }
     waits_drop_caller(&b, &c);
     caller_done(&c, &b.table);
     table_done(&b.table);

@@ -79,7 +79,7 @@ static struct reg_entry *find(const char *name)
     char full[NAME_SIZE] = {0};
 
     memcpy(full, name, strlen(name));
-    return table_find(&table, full);
+    return table_find(&table, full, NAME_SIZE);
 }
 
 static void whole_life(void **state)
