@@ -96,15 +96,27 @@ enum shmd_create_flags {
     SHMD_NORESERVE = 1 << 1, /* commit pages as they are touched (SHM_NORESERVE) */
 };
 
+enum shmd_lifetime {
+    SHMD_LIFETIME_DEFAULT = 0, /* of the namespace: persistent, unless shmd.conf says otherwise */
+    SHMD_PERSISTENT = 1,       /* until it is removed, or the host stops */
+    /* As long as somebody holds it; the kernel itself frees it, even if all of them and shmd are killed.
+     * The connection that created it holds it until it first attaches it or ends. */
+    SHMD_EPHEMERAL = 2,
+    SHMD_TTL = 3, /* persistent, and removed once it was unused for `ttl` seconds */
+};
+
 /* Start from SHMD_CREATE_INIT and set what differs. */
 struct shmd_create_options {
     unsigned flags; /* enum shmd_create_flags */
     int mode;       /* permission bits, as of chmod; -1: the broker's default (0600) */
     int64_t gid;    /* a group the caller is in; -1: the caller's own */
     int32_t key;    /* a fixed System V key; 0: one from the broker's range */
-    uint32_t reserved[4];
+    uint32_t lifetime; /* enum shmd_lifetime */
+    uint32_t ttl;      /* seconds, at least 1: with SHMD_TTL */
+    uint32_t linger;   /* seconds that an ephemeral segment outlives its last lease */
+    uint32_t reserved;
 };
-#define SHMD_CREATE_INIT {0, -1, -1, 0, {0, 0, 0, 0}}
+#define SHMD_CREATE_INIT {0, -1, -1, 0, 0, 0, 0, 0}
 
 /*
  * Create segment `name` of `size` bytes, zeroed; the kernel rounds the memory up to pages. An
@@ -169,6 +181,7 @@ enum shmd_status_flags {
     SHMD_DEST = 1 << 0,   /* removed; goes with the last attachment (SHM_DEST) */
     SHMD_LOCKED = 1 << 1, /* SHM_LOCKED */
     SHMD_PINNED = 1 << 2, /* one of `nattch` is shmd's own attachment */
+    SHMD_DECLARED = 1 << 3, /* a [segment] of shmd.conf */
 };
 
 /* All of struct shmid_ds and ipc_perm as the kernel has it now, and what the broker knows. */
@@ -186,7 +199,10 @@ struct shmd_status {
     uid_t creator_uid;  /* who asked the broker for it */
     pid_t creator_pid;
     unsigned leases;    /* held through the broker now */
-    uint32_t reserved[8];
+    unsigned lifetime;  /* enum shmd_lifetime; 0 where not brokered */
+    unsigned ttl, linger; /* seconds */
+    int64_t expires; /* nanoseconds since 1970: when it is removed unless it is used; 0: it is not due */
+    uint32_t reserved[4];
 };
 
 /*
@@ -226,6 +242,116 @@ int shmd_remove(struct shmd *s, const char *name, struct shmd_status *ret, int t
 int shmd_list(struct shmd *s, int (*each)(const struct shmd_status *status, void *data), void *data,
               int timeout_ms);
 
+/* Who holds a segment. */
+enum shmd_holder_flags {
+    SHMD_HOLDER_READ_ONLY = 1 << 0,
+    SHMD_HOLDER_CREATOR = 1 << 1, /* its creator, who has not attached it yet */
+};
+
+struct shmd_holder {
+    pid_t pid;
+    uid_t uid;
+    gid_t gid;
+    unsigned flags; /* enum shmd_holder_flags */
+    int64_t since;  /* nanoseconds since 1970 */
+};
+
+/*
+ * Call `each` for every lease on a segment; a value other than 0 from it ends the walk and is returned. What
+ * is attached without the broker's knowledge is not told (nattch of shmd_stat() counts it). Blocks for
+ * the replies. -ENOENT; -EIDRM.
+ */
+int shmd_who(struct shmd *s, const char *name,
+             int (*each)(const struct shmd_holder *holder, void *data), void *data, int timeout_ms);
+
+/* What happens to segments. */
+enum shmd_event_kind {
+    SHMD_EVENT_CREATED = 1,
+    SHMD_EVENT_REMOVED,
+    SHMD_EVENT_ATTACHED, /* a lease was taken */
+    SHMD_EVENT_DETACHED, /* a lease was given back */
+    SHMD_EVENT_CHANGED,  /* owner, group or mode */
+    SHMD_EVENT_DIED,     /* a lease ended with its holder's process or connection */
+    SHMD_EVENT_REFUSED,  /* the user met a quota: `reason` is the errno */
+    SHMD_EVENT_LOST,     /* `reason` events were lost, as they were read too slowly */
+    SHMD_EVENT_RESTARTED, /* shmd was restarted: nobody knows what happened meanwhile */
+};
+
+enum shmd_event_reason {
+    SHMD_REASON_ASKED = 0,
+    SHMD_REASON_BEHIND = 1, /* by somebody behind the broker's back */
+    SHMD_REASON_UNUSED = 2, /* its ttl has passed, or an ephemeral one's last user has gone */
+    SHMD_REASON_CONFIG = 3, /* shmd.conf says so */
+};
+
+struct shmd_event {
+    unsigned kind; /* enum shmd_event_kind */
+    unsigned reason;
+    int64_t when;  /* nanoseconds since 1970 */
+    struct shmd_segment segment;
+    uid_t uid;     /* who did it */
+    pid_t pid;     /* 0: nobody who is connected */
+    uid_t owner;   /* of the segment, as last seen */
+    gid_t gid;
+    unsigned mode;
+    uint32_t reserved[4];
+};
+
+struct shmd_watch; /* a connection of its own that hears of events */
+
+/*
+ * Watch the segments whose full names match `pattern` ('*' and '?', also of a slash; a pattern without a
+ * slash is one of the caller's own namespace; NULL: all that the caller may see), at the broker
+ * of `s`, which is needed no longer afterwards. Blocks for the handshake. *ret is the caller's, to be
+ * given to shmd_watch_close(). -EINVAL (the pattern); -EDQUOT (watches of a user); errors of connecting: the
+ * sentence is shmd_error(s)'s.
+ */
+int shmd_watch_open(struct shmd_watch **ret, struct shmd *s, const char *pattern, int timeout_ms);
+
+/*
+ * The next event; blocks until there is one. Where the broker was restarted it connects again, and
+ * the first event then is SHMD_EVENT_RESTARTED. -ETIMEDOUT: none came.
+ */
+int shmd_watch_next(struct shmd_watch *w, struct shmd_event *ret, int timeout_ms);
+
+/* A descriptor that is readable when shmd_watch_next() may have an event: ask with timeout 0 until
+ * -ETIMEDOUT. It changes when the broker is restarted; -1 while there is no connection. */
+int shmd_watch_fd(const struct shmd_watch *w);
+const char *shmd_watch_error(const struct shmd_watch *w);
+struct shmd_watch *shmd_watch_close(struct shmd_watch *w); /* NULL is allowed; returns NULL */
+
+/* What shmd_fsck() finds. */
+enum shmd_problem_kind {
+    SHMD_PROBLEM_GONE = 1,    /* the segment of a name was removed behind the broker's back */
+    SHMD_PROBLEM_CHANGED = 2, /* owner, group or mode were changed behind the broker's back */
+    SHMD_PROBLEM_UNPINNED = 3, /* shmd cannot attach it, so that RemoveIPC may take it */
+    SHMD_PROBLEM_ORPHAN = 4,  /* a segment of the broker's in no registry */
+};
+
+struct shmd_problem {
+    unsigned kind; /* enum shmd_problem_kind */
+    int mended;    /* 1: it is no problem any more */
+    struct shmd_segment segment;
+    uint64_t nattch;
+};
+
+enum shmd_fsck_flags { SHMD_REPAIR = 1 << 0 };
+
+struct shmd_fsck {
+    unsigned checked;  /* names held against the kernel */
+    unsigned problems; /* found; the first 48 of them are told to `each` */
+    unsigned mended;   /* of them */
+};
+
+/*
+ * Compare the registry with the kernel. A name whose segment has gone is let go and changes are noted;
+ * with SHMD_REPAIR orphans that nobody has attached are removed and what is not pinned is pinned.
+ * `each` may be NULL. For administrators. Blocks for the reply. -EPERM.
+ */
+int shmd_fsck(struct shmd *s, unsigned flags, struct shmd_fsck *ret,
+              int (*each)(const struct shmd_problem *problem, void *data), void *data,
+              int timeout_ms);
+
 /* The broker itself: what it is, what it holds, what its limits are. */
 struct shmd_broker {
     char version[32];
@@ -242,6 +368,12 @@ struct shmd_broker {
     unsigned max_mode;
     int registry_shmid;  /* -1: the public view is off */
     int32_t key_first, key_last;
+    uint64_t total_size;                 /* limit: bytes of all segments */
+    uint64_t user_bytes, max_user_bytes; /* of the caller's user, in whole pages */
+    unsigned user_segments, max_user_segments;
+    unsigned user_connections, user_leases, max_user_leases;
+    unsigned max_user_requests; /* a second; 0: no limit */
+    unsigned watches, max_user_watches;
     uint32_t reserved[8];
 };
 

@@ -72,6 +72,29 @@ int name_resolve(const char *name, const char *ns, char out[NAME_SIZE], const ch
     return -EINVAL;
 }
 
+/* On a mismatch only the last '*' may take one letter more: that is enough, and never slow. */
+bool name_matches(const char *pattern, const char *full)
+{
+    const char *star = NULL, *taken = NULL;
+
+    while (*full)
+        if (*pattern == '*') {
+            star = ++pattern;
+            taken = full;
+        } else if (*pattern == '?' || *pattern == *full) {
+            pattern++;
+            full++;
+        } else if (star) {
+            pattern = star;
+            full = ++taken;
+        } else {
+            return false;
+        }
+    while (*pattern == '*')
+        pattern++;
+    return !*pattern;
+}
+
 size_t name_namespace_len(const char *full)
 {
     return strcspn(full, "/");

@@ -28,6 +28,9 @@ int name_complete(const char *name, const char *ns, char out[NAME_SIZE]);
  */
 int name_resolve(const char *name, const char *ns, char out[NAME_SIZE], const char **why);
 
+/* Does a full name match? '*' stands for any letters, '?' for one; both match a slash too. */
+bool name_matches(const char *pattern, const char *full);
+
 /* The length of the namespace of a full name. */
 size_t name_namespace_len(const char *full);
 

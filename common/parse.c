@@ -113,6 +113,33 @@ int parse_timeout(const char *text, int *ret_ms)
     return 0;
 }
 
+int parse_duration(const char *text, uint32_t *ret_seconds)
+{
+    static const struct {
+        const char *suffix;
+        uint64_t unit;
+    } units[] = {{"", 1}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}};
+    char *end;
+
+    if (!isdigit((unsigned char)*text))
+        return -EINVAL;
+    errno = 0;
+
+    unsigned long long v = strtoull(text, &end, 10);
+
+    if (errno == ERANGE)
+        return -ERANGE;
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        if (strcmp(end, units[i].suffix) != 0)
+            continue;
+        if (v > UINT32_MAX / units[i].unit)
+            return -ERANGE;
+        *ret_seconds = (uint32_t)(v * units[i].unit);
+        return 0;
+    }
+    return -EINVAL;
+}
+
 int parse_bool(const char *text, bool *ret)
 {
     static const char *const yes[] = {"yes", "true", "on", "1"}, *const no[] = {"no", "false", "off", "0"};

@@ -23,6 +23,9 @@ int parse_key(const char *text, int32_t *ret);
 /* Milliseconds from seconds with an optional fraction ("1.5"); "none": -1. */
 int parse_timeout(const char *text, int *ret_ms);
 
+/* Seconds from 90, 90s, 10m, 2h or 7d. */
+int parse_duration(const char *text, uint32_t *ret_seconds);
+
 int parse_bool(const char *text, bool *ret);
 
 /* Login or number to uid; group or number to gid. -ENOENT where there is none. */

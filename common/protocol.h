@@ -35,6 +35,10 @@ enum wire_op {
     OP_REMOVE,    /* wire_target, [name] -> wire_segment, as it was */
     OP_LIST,      /* wire_list           -> wire_page */
     OP_INFO,      /* nothing             -> wire_info */
+    OP_WHO,       /* wire_who, [name]    -> wire_holders */
+    OP_WATCH,     /* wire_watch, [pattern] -> nothing, and from then on OP_EVENTs of its serial */
+    OP_EVENT,     /* never asked for: wire_event, full name */
+    OP_FSCK,      /* wire_fsck           -> wire_report; administrators */
     OP_END
 };
 
@@ -94,8 +98,11 @@ enum {
     CREATE_GID = 1 << 2,       /* `gid` is asked for */
     CREATE_KEY = 1 << 3,       /* `key` is asked for */
     CREATE_NORESERVE = 1 << 4, /* SHM_NORESERVE */
-    CREATE_KNOWN = (1 << 5) - 1
+    CREATE_LIFETIME = 1 << 5,  /* `lifetime`, `ttl` and `linger` are asked for */
+    CREATE_KNOWN = (1 << 6) - 1
 };
+
+enum wire_lifetime { LIFETIME_PERSISTENT = 0, LIFETIME_EPHEMERAL = 1, LIFETIME_TTL = 2 };
 
 struct wire_create {
     uint64_t size;       /* bytes */
@@ -104,6 +111,10 @@ struct wire_create {
     uint32_t mode;
     uint32_t gid;
     int32_t key;
+    uint32_t lifetime; /* enum wire_lifetime */
+    uint32_t ttl;      /* seconds: LIFETIME_TTL's, at least 1 */
+    uint32_t linger;   /* seconds: LIFETIME_EPHEMERAL's */
+    uint32_t reserved;
 };
 
 enum {
@@ -162,6 +173,8 @@ enum {
     SEGMENT_DEST = 1 << 0,   /* SHM_DEST: goes with the last attachment */
     SEGMENT_LOCKED = 1 << 1, /* SHM_LOCKED */
     SEGMENT_PINNED = 1 << 2, /* one of `nattch` is shmd's own */
+    SEGMENT_EPHEMERAL = 1 << 3,
+    SEGMENT_DECLARED = 1 << 4, /* in shmd.conf */
 };
 
 /* struct shmid_ds as the kernel has it, and what the broker knows beside it. */
@@ -181,7 +194,8 @@ struct wire_segment {
     uint32_t flags;
     uint32_t leases;
     uint32_t creator_uid, creator_pid; /* who asked the broker for it */
-    uint32_t reserved[2];
+    uint32_t ttl, linger;              /* seconds */
+    int64_t expires; /* nanoseconds since 1970: when it is next looked at whether it is still used; 0 */
 };
 
 #define WIRE_PAGE_RECORDS 16
@@ -217,6 +231,105 @@ struct wire_info {
     uint32_t max_mode;
     int32_t registry_shmid;
     int32_t key_first, key_last; /* range that keys are taken from */
+    uint64_t total_size;         /* limit: bytes of all segments */
+    uint64_t user_bytes, max_user_bytes; /* of the caller's user, in whole pages */
+    uint32_t user_segments, max_user_segments;
+    uint32_t user_connections, user_leases, max_user_leases;
+    uint32_t max_user_requests; /* a second; 0: no limit */
+    uint32_t watches, max_user_watches;
+};
+
+struct wire_who {
+    struct wire_target target;
+    uint32_t cursor; /* 0, then `cursor` of the page before */
+    uint32_t reserved;
+};
+
+enum { HOLDER_READ_ONLY = 1 << 0, HOLDER_CREATOR = 1 << 1 /* holds it until it attaches */ };
+
+struct wire_holder {
+    int64_t since; /* nanoseconds since 1970 */
+    uint32_t pid, uid, gid;
+    uint32_t flags;
+};
+
+#define WIRE_PAGE_HOLDERS 64
+
+struct wire_holders {
+    uint32_t cursor; /* 0: this was the last page */
+    uint32_t count;
+    struct wire_holder records[];
+};
+
+/* With no pattern, or "*": all that the caller may see. '*' and '?' match any letters, a slash too. */
+struct wire_watch {
+    uint32_t flags; /* none yet */
+    uint32_t reserved;
+};
+
+enum wire_event_kind {
+    EVENT_CREATED = 1,
+    EVENT_REMOVED,
+    EVENT_ATTACHED, /* a lease was taken */
+    EVENT_DETACHED, /* a lease was given back */
+    EVENT_CHANGED,  /* owner, group or mode */
+    EVENT_DIED,     /* a lease ended with its holder's process or connection */
+    EVENT_REFUSED,  /* a quota; `reason` is the errno */
+    EVENT_LOST,     /* `reason` events did not fit: the watcher reads too slowly */
+};
+
+/* `reason` of EVENT_REMOVED and EVENT_CHANGED. */
+enum wire_event_reason {
+    REASON_ASKED = 0,
+    REASON_BEHIND = 1, /* by somebody behind the broker's back */
+    REASON_UNUSED = 2, /* its ttl has passed, or the last user of an ephemeral one has gone */
+    REASON_CONFIG = 3, /* shmd.conf says so */
+};
+
+struct wire_event {
+    int64_t when; /* nanoseconds since 1970 */
+    uint64_t instance;
+    uint64_t size; /* bytes */
+    uint32_t kind;
+    uint32_t reason;
+    int32_t shmid;
+    int32_t key;
+    uint32_t uid, pid;         /* who did it; pid 0: nobody who is connected */
+    uint32_t owner, gid, mode; /* of the segment, as last seen */
+    uint32_t reserved;
+};
+
+enum { FSCK_REPAIR = 1 << 0, FSCK_KNOWN = FSCK_REPAIR };
+
+struct wire_fsck {
+    uint32_t flags;
+    uint32_t reserved;
+};
+
+enum wire_problem_kind {
+    PROBLEM_GONE = 1,    /* its segment was removed behind the broker's back; the name is free now */
+    PROBLEM_CHANGED = 2, /* owner, group or mode were changed behind the broker's back; noted now */
+    PROBLEM_UNPINNED = 3, /* shmd cannot attach it: RemoveIPC may take it. Repair pins it */
+    PROBLEM_ORPHAN = 4,  /* of our creator and key range, and in no registry. Repair removes it */
+};
+
+struct wire_problem {
+    uint64_t size, nattch;
+    uint32_t kind;
+    int32_t shmid;
+    int32_t key;
+    uint32_t mended; /* 1: it is no problem any more */
+    char name[NAME_SIZE]; /* "" of an orphan */
+};
+
+#define WIRE_REPORT_PROBLEMS 48
+
+struct wire_report {
+    uint32_t checked;  /* entries of the registry held against the kernel */
+    uint32_t problems; /* found in all */
+    uint32_t mended;   /* of them */
+    uint32_t count;    /* records that follow: at most WIRE_REPORT_PROBLEMS */
+    struct wire_problem records[];
 };
 
 #define WIRE_FITS(type, bytes) \
@@ -226,20 +339,32 @@ WIRE_FITS(wire_header, 16);
 WIRE_FITS(wire_hello, 16);
 WIRE_FITS(wire_welcome, 144);
 WIRE_FITS(wire_target, 16);
-WIRE_FITS(wire_create, 32);
+WIRE_FITS(wire_create, 48);
 WIRE_FITS(wire_open, 24);
 WIRE_FITS(wire_opened, 32);
 WIRE_FITS(wire_attach, 24);
 WIRE_FITS(wire_detach, 8);
 WIRE_FITS(wire_set, 32);
-WIRE_FITS(wire_segment, 248);
+WIRE_FITS(wire_segment, 256);
 WIRE_FITS(wire_list, 8);
 WIRE_FITS(wire_page, 8);
-WIRE_FITS(wire_info, 144);
+WIRE_FITS(wire_info, 200);
+WIRE_FITS(wire_who, 24);
+WIRE_FITS(wire_holder, 24);
+WIRE_FITS(wire_holders, 8);
+WIRE_FITS(wire_watch, 8);
+WIRE_FITS(wire_event, 64);
+WIRE_FITS(wire_fsck, 8);
+WIRE_FITS(wire_problem, 160);
+WIRE_FITS(wire_report, 16);
 
 _Static_assert(sizeof(struct wire_header) + sizeof(struct wire_create) + NAME_SIZE <= WIRE_REQUEST_MAX,
                "request");
 _Static_assert(NAME_SIZE % 8 == 0 && WIRE_TEXT_MAX % 8 == 0, "texts");
 _Static_assert(sizeof(struct wire_header) + sizeof(struct wire_page) +
                    WIRE_PAGE_RECORDS * sizeof(struct wire_segment) <= WIRE_FRAME_MAX, "page");
+_Static_assert(sizeof(struct wire_header) + sizeof(struct wire_holders) +
+                   WIRE_PAGE_HOLDERS * sizeof(struct wire_holder) <= WIRE_FRAME_MAX, "holders");
+_Static_assert(sizeof(struct wire_header) + sizeof(struct wire_report) +
+                   WIRE_REPORT_PROBLEMS * sizeof(struct wire_problem) <= WIRE_FRAME_MAX, "report");
 _Static_assert(sizeof(struct wire_header) + WIRE_TEXT_MAX <= WIRE_FRAME_MAX, "text");

@@ -24,7 +24,7 @@
 #include "name.h"
 
 #define REG_MAGIC 0x3130474552444d48ull /* "HMDREG01" */
-#define REG_LAYOUT 1
+#define REG_LAYOUT 2
 #define REG_CAPACITY_DEFAULT 4096u
 #define REG_CAPACITY_MAX 32768u
 
@@ -55,22 +55,31 @@ struct reg_header {
     uint64_t reserved[4];
 };
 
+enum reg_flags {
+    REG_EPHEMERAL = 1 << 0, /* removed (IPC_RMID) at birth: it has no key and goes with its last user */
+    REG_DECLARED = 1 << 1,  /* a [segment] of shmd.conf */
+};
+
+/* What a look-up reads comes first: for a short name that is one cache line. */
 struct reg_entry {
     _Atomic uint32_t seq;  /* odd: being written */
     _Atomic uint32_t next; /* derived: number of the next in the chain, or of the next free one */
     _Atomic uint64_t word; /* state << 32 | (uint32_t)shmid */
     uint64_t hash;         /* derived */
     uint64_t size;         /* bytes asked for: shm_segsz */
-    char name[NAME_SIZE];  /* full, NUL-padded */
     uint64_t instance;     /* never used twice in a registry's life */
+    int32_t key;           /* 0 (IPC_PRIVATE): an ephemeral one's */
+    uint32_t flags;        /* enum reg_flags */
+    char name[NAME_SIZE];  /* full, NUL-padded */
     uint64_t request_id;
-    int64_t created; /* nanoseconds since 1970 */
-    int32_t key;
-    uint32_t flags;
+    int64_t created;         /* nanoseconds since 1970 */
     uint32_t uid, gid, mode; /* as shmd last set or saw them: a hint, the kernel decides */
-    uint32_t creator_uid, creator_pid;
+    uint32_t creator_uid;    /* who asked for it, and whose quota it is charged to */
+    uint32_t creator_pid;
     uint32_t leases; /* held by clients connected now */
-    uint64_t reserved[3];
+    uint32_t ttl;    /* seconds unused after which it is removed; 0: never */
+    uint32_t linger; /* seconds that an ephemeral one outlives its last lease */
+    uint64_t reserved[4];
 } __attribute__((aligned(64)));
 
 _Static_assert(sizeof(struct reg_header) == 128, "registry header changed its size");

@@ -8,52 +8,11 @@
 #include "failpoint.h"
 #include "locate.h"
 #include "log.h"
+#include "move.h"
 #include "privilege.h"
 #include "segment.h"
+#include "tell.h"
 #include "util.h"
-
-/* Move everything to a registry of another capacity. Nobody is being served yet. */
-static int resize(const struct sysv_ops *sysv, const struct adopt_request *rq, struct located *old,
-                  char error[ADOPT_ERROR_MAX])
-{
-    struct reg_header *from = old->segment, *to;
-    struct located new;
-    struct reg_view view;
-    uint32_t n = 0, used = 0;
-    int r = reg_view_init(&view, old->segment, old->size);
-
-    for (uint32_t i = 0; r == 0 && i < view.capacity; i++)
-        used += reg_word_state(view.entry[i].word) != REG_FREE;
-    if (used > rq->capacity) {
-        log_warning("capacity = %u: the registry holds %u segments and stays at %u", rq->capacity,
-                    used, view.capacity);
-        return 0;
-    }
-    r = locate_make(sysv, rq->socket, rq->capacity, from->epoch + 1, &new, error);
-    if (r < 0) {
-        log_warning("capacity = %u: %s; the registry stays at %u", rq->capacity, error, view.capacity);
-        return 0;
-    }
-    to = new.segment;
-    to->hash_seed = from->hash_seed;
-    to->generation = from->generation;
-    to->daemon_pid = from->daemon_pid;
-    to->daemon_uid = from->daemon_uid;
-    to->next_instance = from->next_instance;
-
-    struct reg_entry *entry = (struct reg_entry *)(void *)((char *)to + sizeof(*to) +
-                                                           to->buckets * sizeof(uint32_t));
-
-    for (uint32_t i = 0; i < view.capacity; i++)
-        if (reg_word_state(view.entry[i].word) != REG_FREE)
-            memcpy(&entry[n++], &view.entry[i], sizeof(*entry));
-    locate_finish(&new);
-    /* Who still has the old one mapped must see that it tells nothing any more. */
-    atomic_store_explicit(&from->magic, 0, memory_order_release);
-    locate_destroy(sysv, old);
-    *old = new;
-    return 0;
-}
 
 /* The clock of shm_ctime lags behind CLOCK_REALTIME by up to a tick. */
 #define CLOCK_SLACK 1
@@ -73,7 +32,8 @@ static bool made_by(const struct table *t, const struct reg_entry *e, const stru
 /* An entry whose maker died: what it had got under its key goes, and nothing else. */
 static void roll_back(struct table *t, struct reg_entry *e)
 {
-    int id = t->sysv->find(e->key);
+    /* Key 0: it was an ephemeral one already, and the kernel freed it when its maker died. */
+    int id = e->key ? t->sysv->find(e->key) : -1;
     struct shmid_ds ds;
 
     if (id >= 0 && !table_find_shmid(t, id) && t->sysv->stat(id, &ds) == 0 && made_by(t, e, &ds)) {
@@ -102,7 +62,7 @@ static bool sound(struct table *t, const struct reg_entry *e)
     const char *why;
 
     return memchr(e->name, 0, NAME_SIZE) && name_resolve(e->name, "", name, &why) == 0 &&
-           memcmp(name, e->name, NAME_SIZE) == 0 && !table_find(t, e->name, NAME_SIZE) &&
+           memcmp(name, e->name, NAME_SIZE) == 0 && (e->key == 0) == !!(e->flags & REG_EPHEMERAL) && !table_find(t, e->name, NAME_SIZE) &&
            !table_find_shmid(t, table_shmid(e));
 }
 
@@ -118,7 +78,7 @@ static bool take_over(struct table *t, struct reg_entry *e)
         return false;
     }
     if (t->sysv->stat(id, &ds) < 0 || !segment_is(t, e, &ds)) {
-        log_notice("%s (shmid %d) was removed while shmd was away: its name is free", e->name, id);
+        tell_missing(e);
         table_clear(t, e);
         return false;
     }
@@ -171,8 +131,10 @@ int adopt_open(struct table *t, const struct sysv_ops *sysv, const struct adopt_
         r = locate_make(sysv, rq->socket, rq->capacity, 1, &c, error);
         if (r == 0)
             locate_finish(&c);
-    } else if (r == 0 && ((struct reg_header *)c.segment)->capacity != rq->capacity) {
-        r = resize(sysv, rq, &c, error);
+    } else if (r == 0) {
+        r = move_registry(sysv, rq->socket, rq->capacity, &c, error);
+        if (r < 0)
+            locate_drop(sysv, &c);
     }
     if (r < 0)
         return r;
@@ -205,28 +167,4 @@ void adopt_discard(struct table *t)
         return;
     atomic_store_explicit(&t->header->magic, 0, memory_order_release);
     t->sysv->remove(t->shmid);
-}
-
-struct orphan_count {
-    struct table *table;
-    uint32_t key_first, key_last;
-    unsigned n;
-};
-
-static int count_orphan(int shmid, const struct shmid_ds *ds, void *data)
-{
-    struct orphan_count *o = data;
-
-    if (ds->shm_perm.cuid == o->table->uid && !table_find_shmid(o->table, shmid) &&
-        (uint32_t)segment_ds_key(ds) >= o->key_first && (uint32_t)segment_ds_key(ds) <= o->key_last)
-        o->n++;
-    return 0;
-}
-
-unsigned adopt_orphans(struct table *t, uint32_t key_first, uint32_t key_last)
-{
-    struct orphan_count o = {.table = t, .key_first = key_first, .key_last = key_last};
-
-    sysv_each(count_orphan, &o);
-    return o.n;
 }

@@ -19,6 +19,3 @@ int adopt_open(struct table *t, const struct sysv_ops *sysv, const struct adopt_
 
 /* Remove an empty registry at the end of a private broker. */
 void adopt_discard(struct table *t);
-
-/* How many segments of our creator have a key of our range and no entry: reported, never touched. */
-unsigned adopt_orphans(struct table *t, uint32_t key_first, uint32_t key_last);

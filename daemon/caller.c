@@ -6,8 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "protocol.h"
 #include "table.h"
 #include "util.h"
 
@@ -78,21 +81,28 @@ int caller_init(struct caller *c, int fd)
     return r < 0 ? r : read_groups(c, fd);
 }
 
-static void give_back(struct table *t, const struct lease *l)
+void caller_done(struct caller *c)
 {
-    struct reg_entry *e = &t->entry[l->index];
-
-    if (e->instance == l->instance)
-        table_lease(e, -1);
-}
-
-void caller_done(struct caller *c, struct table *t)
-{
-    for (unsigned i = 0; i < c->n_leases; i++)
-        give_back(t, &c->leases[i]);
     free(c->leases);
     free(c->groups);
     *c = (struct caller){0};
+}
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
+int caller_pidfd(const struct caller *c, int fd)
+{
+    int pidfd;
+    socklen_t size = sizeof(pidfd);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) == 0)
+        return pidfd;
+    if (errno != ENOPROTOOPT)
+        return errno == EINVAL ? -ESRCH : -errno;
+    pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
+    return pidfd < 0 ? -errno : pidfd;
 }
 
 bool caller_in_group(const struct caller *c, gid_t gid)
@@ -105,8 +115,16 @@ bool caller_in_group(const struct caller *c, gid_t gid)
     return false;
 }
 
+bool caller_is_one_of(const struct caller *c, const struct config_ids *ids)
+{
+    for (unsigned i = 0; i < ids->n; i++)
+        if (ids->list[i].is_group ? caller_in_group(c, ids->list[i].id) : c->uid == ids->list[i].id)
+            return true;
+    return false;
+}
+
 /* Newest first: what was attached last is mostly detached first. */
-static struct lease *find(struct caller *c, uint32_t id)
+struct lease *caller_find_lease(struct caller *c, uint32_t id)
 {
     for (unsigned i = c->n_leases; i-- > 0;)
         if (c->leases[i].id == id)
@@ -114,11 +132,26 @@ static struct lease *find(struct caller *c, uint32_t id)
     return NULL;
 }
 
-int caller_take_lease(struct caller *c, struct table *t, struct reg_entry *e, uint32_t id,
-                      uint32_t flags)
+struct lease *caller_find_hold(struct caller *c, const struct table *t, const struct reg_entry *e)
 {
-    if (find(c, id))
-        return -EEXIST;
+    for (unsigned i = c->n_leases; i-- > 0;)
+        if (c->leases[i].flags & HOLDER_CREATOR && c->leases[i].index == table_index(t, e) &&
+            c->leases[i].instance == e->instance)
+            return &c->leases[i];
+    return NULL;
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_REALTIME_COARSE, &ts);
+    return ts.tv_sec * 1000000000ll + ts.tv_nsec;
+}
+
+int caller_add_lease(struct caller *c, struct table *t, struct reg_entry *e, uint32_t id,
+                     uint32_t flags)
+{
     if (c->n_leases == c->room) {
         unsigned room = c->room ? c->room * 2 : 8;
         struct lease *leases = reallocarray(c->leases, room, sizeof(*leases));
@@ -129,18 +162,21 @@ int caller_take_lease(struct caller *c, struct table *t, struct reg_entry *e, ui
         c->room = room;
     }
     c->leases[c->n_leases++] = (struct lease){
-        .id = id, .index = table_index(t, e), .instance = e->instance, .flags = flags};
+        .id = id, .index = table_index(t, e), .instance = e->instance, .since = now_ns(),
+        .flags = flags};
     table_lease(e, 1);
+    c->user->leases++;
     return 0;
 }
 
-int caller_end_lease(struct caller *c, struct table *t, uint32_t id)
+struct reg_entry *caller_drop_lease(struct caller *c, struct table *t, struct lease *l)
 {
-    struct lease *l = find(c, id);
+    struct reg_entry *e = &t->entry[l->index];
+    bool same = e->instance == l->instance && table_state(e) == REG_LIVE;
 
-    if (!l)
-        return -ENOENT;
-    give_back(t, l);
     *l = c->leases[--c->n_leases];
-    return 0;
+    c->user->leases--;
+    if (same)
+        table_lease(e, -1);
+    return same ? e : NULL;
 }

@@ -6,7 +6,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "config.h"
 #include "name.h"
+#include "users.h"
 #include "waits.h"
 
 struct table;
@@ -18,7 +20,17 @@ struct lease {
     uint32_t id; /* the client's */
     uint32_t index;
     uint64_t instance; /* of the entry when it was taken */
-    uint32_t flags;    /* ATTACH_* */
+    int64_t since;     /* CLOCK_REALTIME, nanoseconds */
+    uint32_t flags;    /* HOLDER_* */
+};
+
+/* What a caller has asked to be told of. */
+struct watch {
+    bool on;
+    uint32_t serial;
+    uint32_t lost; /* events that there was no room for */
+    char pattern[NAME_SIZE];
+    TAILQ_ENTRY(caller) link;
 };
 
 struct caller {
@@ -29,8 +41,11 @@ struct caller {
     unsigned n_groups;
     bool ready; /* has shaken hands */
     char home[NAMESPACE_SIZE];
+    struct user *user; /* what the broker counts of that uid; NULL until it was admitted */
     struct lease *leases;
     unsigned n_leases, room;
+    struct watch watch;
+    TAILQ_ENTRY(caller) link; /* of all callers */
     struct wait_queue waits; /* oldest first */
     unsigned n_waits;
 };
@@ -40,12 +55,26 @@ struct caller {
  * a user namespace whose ids mean nothing here; -ENOMEM; or what getsockopt said.
  */
 int caller_init(struct caller *c, int fd);
-void caller_done(struct caller *c, struct table *t);
+void caller_done(struct caller *c);
+
+/*
+ * A descriptor that is readable once the process at the other end has ended (SO_PEERPIDFD, else
+ * pidfd_open: then the pid may be that of a process which passed its connection on and ended). -ESRCH: it
+ * has; another errno: this kernel cannot tell.
+ */
+int caller_pidfd(const struct caller *c, int fd);
 
 bool caller_in_group(const struct caller *c, gid_t gid);
+bool caller_is_one_of(const struct caller *c, const struct config_ids *ids);
 
-/* 0; -EEXIST: that id is in use; -ENOMEM. */
-int caller_take_lease(struct caller *c, struct table *t, struct reg_entry *e, uint32_t id,
-                      uint32_t flags);
-/* -ENOENT: there is no such lease. */
-int caller_end_lease(struct caller *c, struct table *t, uint32_t id);
+/* Leases: their ids are the client's. LEASE_CREATOR is not: the hold of who created an ephemeral segment. */
+#define LEASE_CREATOR 0
+
+struct lease *caller_find_lease(struct caller *c, uint32_t id);
+/* The lease of its creator on that very entry, or NULL. */
+struct lease *caller_find_hold(struct caller *c, const struct table *t, const struct reg_entry *e);
+/* -ENOMEM. */
+int caller_add_lease(struct caller *c, struct table *t, struct reg_entry *e, uint32_t id,
+                     uint32_t flags);
+/* Drop a lease; returns its entry, or NULL where that is another's by now. */
+struct reg_entry *caller_drop_lease(struct caller *c, struct table *t, struct lease *l);

@@ -4,8 +4,17 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "lease.h"
 #include "log.h"
 #include "ops.h"
+#include "tell.h"
+#include "watch.h"
+
+/* It only ever goes the other way. */
+static int op_event(struct request *rq)
+{
+    return request_fail(rq, -EPROTO, "an event is nothing that shmd can be asked");
+}
 
 static const struct {
     uint16_t size;       /* of the struct */
@@ -25,6 +34,10 @@ static const struct {
     [OP_REMOVE] = {sizeof(struct wire_target), true, false, false, op_remove},
     [OP_LIST] = {sizeof(struct wire_list), false, false, false, op_list},
     [OP_INFO] = {0, false, false, false, op_info},
+    [OP_WHO] = {sizeof(struct wire_who), true, false, false, op_who},
+    [OP_WATCH] = {sizeof(struct wire_watch), true, false, false, op_watch},
+    [OP_EVENT] = {0, false, false, false, op_event},
+    [OP_FSCK] = {sizeof(struct wire_fsck), false, false, false, op_fsck},
 };
 
 int request_fail(struct request *rq, int error, const char *fmt, ...)
@@ -69,6 +82,20 @@ static int check_frame(struct request *rq, const struct wire_header *h)
     if (!rq->caller->ready && !table[h->opcode].before_hello)
         return request_fail(rq, -EPROTO, "the first request is the handshake");
     return 0;
+}
+
+static int check_rate(struct request *rq)
+{
+    uint32_t limit = rq->broker->config.requests_per_second;
+    struct user *user = rq->caller->user;
+
+    if (limit == 0)
+        return 0;
+    user_tick(user, rq->broker->now);
+    if (user->requests++ < limit)
+        return 0;
+    return request_fail(rq, -EDQUOT, "user %u has made %u requests within a second, as many as "
+                        "requests_per_second allows", (unsigned)rq->caller->uid, limit);
 }
 
 static void finish(const struct request *rq, const struct wire_header *h, int status, uint8_t *out,
@@ -117,9 +144,13 @@ enum dispatch_result dispatch(struct broker *b, struct caller *c, const uint8_t 
     if (rq.text_size > 0 && rq.text[rq.text_size - 1] != 0)
         r = request_fail(&rq, -EINVAL, "a name without its end");
     else
+        r = check_rate(&rq);
+    if (r == 0)
         r = table[h.opcode].handle(&rq);
-    if (r < 0)
+    if (r < 0) {
         b->refused++;
+        tell_refused(&rq, r);
+    }
     if (r != REQUEST_E_LATER && !(h.flags & FRAME_NOREPLY))
         finish(&rq, &h, r, out, out_len);
     return r == -EPROTO ? DISPATCH_CLOSE : DISPATCH_DONE;

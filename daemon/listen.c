@@ -46,6 +46,21 @@ static int resolve(struct listen *l, const char *path, char error[LISTEN_ERROR_M
     return 0;
 }
 
+int listen_take(struct listen *l, int fd, char path[SOCKET_PATH_MAX], char error[LISTEN_ERROR_MAX])
+{
+    struct sockaddr_un a = {0};
+    socklen_t size = sizeof(a);
+
+    l->fd = fd;
+    l->passed = true;
+    if (getsockname(fd, (struct sockaddr *)&a, &size) < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+        return fail(error, -errno, "the socket that was passed: %s", strerror(errno));
+    if (a.sun_family != AF_UNIX || a.sun_path[0] != '/')
+        return fail(error, -EINVAL, "the socket that was passed has no path (ListenStream=/...)");
+    snprintf(path, SOCKET_PATH_MAX, "%.*s", (int)sizeof(a.sun_path) - 1, a.sun_path);
+    return 0;
+}
+
 int listen_lock(struct listen *l, const char *path, char error[LISTEN_ERROR_MAX])
 {
     char lock[PATH_MAX + 8];
@@ -79,6 +94,8 @@ int listen_open(struct listen *l, mode_t mode, gid_t gid, char error[LISTEN_ERRO
     mode_t old;
     int r;
 
+    if (l->passed)
+        return 0;
     set_address(&a, l);
     l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (l->fd < 0)
@@ -105,6 +122,8 @@ int listen_publish(struct listen *l, char error[LISTEN_ERROR_MAX])
     struct sockaddr_un a;
     struct stat st;
 
+    if (l->passed)
+        return 0;
     set_address(&a, l);
     if (lstat(l->path, &st) == 0 && !S_ISSOCK(st.st_mode))
         return fail(error, -EEXIST, "%.200s is there and is no socket: not replaced", l->path);
@@ -119,7 +138,7 @@ void listen_done(struct listen *l)
     struct sockaddr_un a;
 
     set_address(&a, l);
-    if (l->fd >= 0)
+    if (l->fd >= 0 && !l->passed)
         unlink(l->published ? l->path : a.sun_path);
     cleanup_close(&l->fd);
     cleanup_close(&l->lock);

@@ -19,9 +19,16 @@ struct listen {
     char path[PATH_MAX]; /* absolute, its folder resolved */
     int lock;
     int fd;
+    bool passed; /* made by the service manager, and its to remove */
     bool published;
 };
 #define LISTEN_INIT {.lock = -1, .fd = -1}
+
+/*
+ * Take over a listening socket that the service manager made: listen_open and listen_publish then
+ * leave it as it is. `path` is where it is, for listen_lock. 0 or a negative errno and a sentence.
+ */
+int listen_take(struct listen *l, int fd, char path[SOCKET_PATH_MAX], char error[LISTEN_ERROR_MAX]);
 
 /* Take the lock. -EBUSY: another shmd serves this path; else what went wrong. `error` has a sentence. */
 int listen_lock(struct listen *l, const char *path, char error[LISTEN_ERROR_MAX]);

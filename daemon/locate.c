@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "failpoint.h"
+#include "layout.h"
 #include "log.h"
 #include "privilege.h"
 
@@ -55,6 +56,14 @@ void locate_destroy(const struct sysv_ops *sysv, struct located *l)
     failpoint();
 }
 
+void locate_retire(const struct sysv_ops *sysv, struct located *l)
+{
+    failpoint();
+    atomic_store_explicit(&((struct reg_header *)l->segment)->magic, 0, memory_order_release);
+    failpoint();
+    locate_destroy(sysv, l);
+}
+
 /* Somebody may have closed the mode of our own registry; the creator opens it again. */
 static int attach(const struct sysv_ops *sysv, struct located *l, char error[LOCATE_ERROR_MAX])
 {
@@ -68,11 +77,14 @@ static int attach(const struct sysv_ops *sysv, struct located *l, char error[LOC
     return r;
 }
 
-/* 1: ours, and whole; 0: not ours; -EAGAIN: ours, but its maker died making it; other errors. */
+/*
+ * 1: ours, and whole; 0: not ours; -EAGAIN: ours, but its maker died making it or giving it up, and
+ * -ESTALE: likewise, and of this very socket; other errors.
+ */
 static int examine(const struct sysv_ops *sysv, struct located *l, const char *socket,
                    char error[LOCATE_ERROR_MAX])
 {
-    struct reg_view view;
+    struct layout layout;
     struct shmid_ds ds;
 
     if (sysv->stat(l->shmid, &ds) < 0 || ds.shm_perm.cuid != geteuid() ||
@@ -87,9 +99,9 @@ static int examine(const struct sysv_ops *sysv, struct located *l, const char *s
 
     const struct reg_header *h = l->segment;
 
-    r = reg_view_init(&view, l->segment, l->size);
+    r = layout_open(&layout, l->segment, l->size);
     if (h->magic == 0)
-        return -EAGAIN;
+        return h->socket_hash == socket_hash(socket) ? -ESTALE : -EAGAIN;
     if (r == -EPROTO || h->socket_hash != socket_hash(socket))
         return 0;
     if (r < 0)
@@ -108,11 +120,11 @@ static void keep_newer(const struct sysv_ops *sysv, struct located *best, struct
     const struct reg_header *a = best->segment, *b = l->segment;
 
     if (best->shmid >= 0 && a->epoch > b->epoch) {
-        locate_destroy(sysv, l);
+        locate_retire(sysv, l);
         return;
     }
     if (best->shmid >= 0)
-        locate_destroy(sysv, best);
+        locate_retire(sysv, best);
     *best = *l;
 }
 
@@ -128,16 +140,19 @@ static int scan_one(int shmid, const struct shmid_ds *ds, void *data)
     struct scan *s = data;
     struct located l = {.shmid = shmid, .key = ds->shm_perm.__key};
 
-    if (ds->shm_perm.cuid != geteuid() || !is_registry_key(l.key))
+    if (ds->shm_perm.cuid != geteuid() || !is_registry_key(l.key) || shmid == s->best->shmid)
         return 0;
 
     int r = examine(s->sysv, &l, s->socket, s->error);
 
     if (r == 1)
         keep_newer(s->sysv, s->best, &l);
+    else if (r == -ESTALE)
+        locate_destroy(s->sysv, &l);
     else
         locate_drop(s->sysv, &l);
-    return r == 1 || r == -EAGAIN ? 0 : r; /* half made: which socket's, nobody can tell */
+    /* Half made before it names its socket: whose, nobody can tell. */
+    return r == 1 || r == -ESTALE || r == -EAGAIN ? 0 : r;
 }
 
 int locate_find(const struct sysv_ops *sysv, const char *socket, struct located *best,
@@ -155,7 +170,7 @@ int locate_find(const struct sysv_ops *sysv, const char *socket, struct located 
         r = examine(sysv, &l, socket, error);
         if (r == 1) {
             keep_newer(sysv, best, &l);
-        } else if (r == -EAGAIN) {
+        } else if (r == -EAGAIN || r == -ESTALE) {
             locate_destroy(sysv, &l);
             r = 0;
         } else {
@@ -165,10 +180,10 @@ int locate_find(const struct sysv_ops *sysv, const char *socket, struct located 
             locate_drop(sysv, &l);
         }
     }
-    if (r >= 0 && best->shmid < 0) {
+    if (r >= 0) { /* also where one was found: a crash while it was moved may have left another */
         struct scan s = {sysv, socket, best, error};
 
-        r = sysv_each(scan_one, &s);
+        r = sysv_each(sysv, scan_one, &s);
     }
     if (r < 0)
         locate_drop(sysv, best);

@@ -28,8 +28,8 @@ struct located {
 };
 
 /*
- * The registry of `socket`: 0, also with shmid -1 where there is none yet. With a sentence, and
- * nothing touched: -EPROTONOSUPPORT, one of an unknown layout; -EBUSY, one whose daemon lives; or why
+ * The registry of `socket`, of this layout or an earlier one: 0, also with shmid -1 where there is none
+ * yet. With a sentence, and nothing touched: -EPROTONOSUPPORT, one of a later layout; -EBUSY, one whose daemon lives; or why
  * ours cannot be attached.
  */
 int locate_find(const struct sysv_ops *sysv, const char *socket, struct located *ret,
@@ -43,3 +43,6 @@ void locate_finish(struct located *l);
 /* Unmap; remove as well. */
 void locate_drop(const struct sysv_ops *sysv, struct located *l);
 void locate_destroy(const struct sysv_ops *sysv, struct located *l);
+
+/* Likewise, but first tell who still has it mapped that it tells nothing any more. */
+void locate_retire(const struct sysv_ops *sysv, struct located *l);

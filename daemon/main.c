@@ -9,11 +9,12 @@
 #include "adopt.h"
 #include "listen.h"
 #include "log.h"
-#include "notify.h"
 #include "options.h"
 #include "parse.h"
 #include "privilege.h"
 #include "server.h"
+#include "service.h"
+#include "systemd.h"
 #include "util.h"
 
 enum { EXIT_SERVED = 3 };
@@ -23,8 +24,10 @@ struct shmd {
     struct broker broker;
     struct listen listen;
     struct server server;
+    struct service service;
     struct event_base *base;
     struct event *term, *intr, *hup;
+    bool failed;
 };
 
 static int64_t clock_ns(clockid_t clock)
@@ -33,6 +36,17 @@ static int64_t clock_ns(clockid_t clock)
 
     clock_gettime(clock, &ts);
     return ts.tv_sec * 1000000000ll + ts.tv_nsec;
+}
+
+/* One user has all: the host's limits are the only ones. */
+static void make_private(struct config *c)
+{
+    c->socket_mode = 0600;
+    c->segments_per_user = c->capacity;
+    c->size_per_user = c->total_size;
+    c->connections_per_user = c->connections;
+    c->leases_per_user = UINT32_MAX;
+    c->watches_per_user = c->connections;
 }
 
 /* The file, then what the command line says over it. */
@@ -66,7 +80,7 @@ static int load_config(const struct options *o, struct config *c)
             log_error("%s: %s", c->socket, strerror(-r));
     }
     if (o->user)
-        c->socket_mode = 0600;
+        make_private(c);
     return r;
 }
 
@@ -76,7 +90,7 @@ static void on_end(evutil_socket_t signum, short what, void *data)
 
     (void)what;
     log_info("%s: ending; segments stay", strsignal((int)signum));
-    notify_stopping();
+    systemd_stopping();
     event_base_loopbreak(s->base);
 }
 
@@ -115,20 +129,27 @@ static void on_reload(evutil_socket_t signum, short what, void *data)
 {
     struct shmd *s = data;
     struct config new = {0};
+    int r;
 
     (void)signum;
     (void)what;
-    notify_reloading();
-    if (load_config(&s->options, &new) < 0) {
+    systemd_reloading();
+    r = load_config(&s->options, &new);
+    if (r < 0) {
+        config_done(&new);
         log_error("the configuration in force stays");
     } else {
         keep_fixed(&new, &s->broker.config);
         fit_connections(&new);
-        s->broker.config = new;
         log_set_level(new.log_level);
+        if (broker_reload(&s->broker, &new) < 0) {
+            s->failed = true;
+            event_base_loopbreak(s->base);
+        }
+        server_reloaded(&s->server);
         log_info("configuration read again");
     }
-    notify_ready();
+    service_reloaded(&s->service, r < 0);
 }
 
 static struct event *on_signal(struct shmd *s, int signum, event_callback_fn callback)
@@ -179,40 +200,6 @@ static int become_user(struct shmd *s)
     return r;
 }
 
-static int adopt(struct shmd *s)
-{
-    struct broker *b = &s->broker;
-    struct stat ns;
-    char error[ADOPT_ERROR_MAX] = "";
-    int r;
-
-    b->ipc_namespace = stat("/proc/self/ns/ipc", &ns) == 0 ? ns.st_ino : 0;
-
-    const struct adopt_request rq = {
-        .socket = s->listen.path,
-        .capacity = b->config.capacity,
-        .public_view = b->config.public_view,
-        .ipc_namespace = b->ipc_namespace,
-    };
-
-    r = adopt_open(&b->table, &sysv_kernel, &rq, error);
-    if (r < 0) {
-        log_error("%s", error);
-        return r;
-    }
-    b->group_is_private = privilege_group_is_private(geteuid(), getegid());
-    if (!b->group_is_private)
-        log_warning("group %u has other members, whom the kernel would let into every segment with "
-                    "group bits: such modes are refused", (unsigned)getegid());
-
-    unsigned orphans = adopt_orphans(&b->table, b->config.key_first, b->config.key_last);
-
-    if (orphans)
-        log_warning("%u segments created by uid %u are in no registry of this broker: see ipcs -m",
-                    orphans, (unsigned)geteuid());
-    return 0;
-}
-
 static void check_kernel(void)
 {
     _cleanup_fclose_ FILE *f = fopen("/proc/sys/kernel/shm_rmid_forced", "re");
@@ -248,17 +235,34 @@ static int serve(struct shmd *s)
     }
     log_info("serving %s as uid %u, registry shmid %d, %u segments", s->listen.path,
              (unsigned)geteuid(), s->broker.table.shmid, s->broker.table.header->used);
-    notify_ready();
+    if (service_ready(&s->service, s->base, &s->broker) < 0)
+        return -ENOMEM;
     if (s->options.ready_fd >= 0 && write(s->options.ready_fd, "\n", 1) < 0)
         log_warning("--ready-fd: %s", strerror(errno));
     cleanup_close(&s->options.ready_fd);
     s->options.ready_fd = -1;
-    return event_base_dispatch(s->base) < 0 ? -EIO : 0;
+    return event_base_dispatch(s->base) < 0 || s->failed ? -EIO : 0;
+}
+
+/* A socket from the service manager counts before the configured one. */
+static int take_lock(struct shmd *s)
+{
+    char error[MAX(LISTEN_ERROR_MAX, SYSTEMD_ERROR_MAX)], path[SOCKET_PATH_MAX];
+    int r = systemd_socket(error);
+
+    if (r >= 0)
+        r = listen_take(&s->listen, r, path, error);
+    else if (r == -ENOENT)
+        r = snprintf(path, sizeof(path), "%s", s->broker.config.socket) < 0 ? -EIO : 0;
+    if (r == 0)
+        r = listen_lock(&s->listen, path, error);
+    if (r < 0)
+        log_error("%s", error);
+    return r;
 }
 
 static int run(struct shmd *s)
 {
-    char error[LISTEN_ERROR_MAX];
     int r = load_config(&s->options, &s->broker.config);
 
     if (r < 0)
@@ -275,12 +279,10 @@ static int run(struct shmd *s)
     if (become_user(s) < 0)
         return EXIT_FAILURE;
     check_kernel();
-    r = listen_lock(&s->listen, s->broker.config.socket, error);
-    if (r < 0) {
-        log_error("%s", error);
+    r = take_lock(s);
+    if (r < 0)
         return r == -EBUSY ? EXIT_SERVED : EXIT_FAILURE;
-    }
-    r = adopt(s);
+    r = broker_start(&s->broker, s->listen.path);
     if (r == -EBUSY)
         return EXIT_SERVED;
     return r < 0 || start_loop(s) < 0 || serve(s) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
@@ -288,6 +290,7 @@ static int run(struct shmd *s)
 
 static void finish(struct shmd *s)
 {
+    service_done(&s->service);
     server_done(&s->server);
     if (s->term)
         event_free(s->term);
@@ -299,7 +302,7 @@ static void finish(struct shmd *s)
         event_base_free(s->base);
     if (s->options.idle_exit >= 0 && s->broker.table.header)
         adopt_discard(&s->broker.table);
-    table_done(&s->broker.table);
+    broker_done(&s->broker);
     listen_done(&s->listen);
     libevent_global_shutdown();
 }
@@ -310,7 +313,8 @@ int main(int argc, char **argv)
     int r;
 
     log_open("shmd");
-    waits_init(&s.broker.waits);
+    broker_init(&s.broker);
+    s.server.broker = &s.broker;
     TAILQ_INIT(&s.server.peers);
     r = options_parse(&s.options, argc, argv);
     if (r >= 0)

@@ -4,8 +4,10 @@
 
 #include <string.h>
 
-#include "log.h"
+#include "lease.h"
+#include "lifetime.h"
 #include "policy.h"
+#include "tell.h"
 
 /* The answer of all who hand out a shmid: what it is, and its full name behind that. */
 void ops_opened(struct request *rq, const struct reg_entry *e, uint32_t flags)
@@ -41,21 +43,26 @@ static int resolve(struct request *rq, char name[NAME_SIZE])
     return 0;
 }
 
+static int no_such(struct request *rq, const struct wire_target *target, const char *name)
+{
+    if (target->by == BY_NAME)
+        return request_fail(rq, -ENOENT, "%s does not exist", name);
+    if (target->by == BY_KEY)
+        return request_fail(rq, -ENOENT, "no brokered segment has key 0x%08x", (unsigned)target->id);
+    return request_fail(rq, -ENOENT, "no brokered segment has shmid %d", target->id);
+}
+
 static int find_number(struct request *rq, const struct wire_target *target, struct reg_entry **e)
 {
     struct table *t = &rq->broker->table;
     int id = target->by == BY_KEY ? t->sysv->find(target->id) : target->id;
 
     *e = id >= 0 ? table_find_shmid(t, id) : NULL;
-    if (*e)
-        return 0;
-    if (target->by == BY_KEY)
-        return request_fail(rq, -ENOENT, "no brokered segment has key 0x%08x", (unsigned)target->id);
-    return request_fail(rq, -ENOENT, "no brokered segment has shmid %d", target->id);
+    return *e ? 0 : no_such(rq, target, NULL);
 }
 
 /* Most callers send the full name, which is found as it is: only what is not found is looked into. */
-static int find_name(struct request *rq, struct reg_entry **e)
+static int find_name(struct request *rq, const struct wire_target *target, struct reg_entry **e)
 {
     struct table *t = &rq->broker->table;
     char name[NAME_SIZE];
@@ -69,30 +76,49 @@ static int find_name(struct request *rq, struct reg_entry **e)
     if (r < 0)
         return r;
     *e = table_find(t, name, NAME_SIZE);
-    return *e ? 0 : request_fail(rq, -ENOENT, "%s does not exist", name);
+    return *e ? 0 : no_such(rq, target, name);
+}
+
+/* With the public view off nobody learns even that a segment is there that they may not have. */
+static bool hidden(const struct request *rq, const struct reg_entry *e, const struct shmid_ds *ds)
+{
+    const struct broker *b = rq->broker;
+
+    return !b->config.public_view &&
+           !(ds ? policy_may_see(b, rq->caller, ds->shm_perm.uid, ds->shm_perm.gid, ds->shm_perm.mode)
+                : policy_may_see(b, rq->caller, e->uid, e->gid, e->mode));
 }
 
 int ops_find(struct request *rq, const struct wire_target *target, struct reg_entry **e,
              struct shmid_ds *ds)
 {
+    struct shmid_ds unasked;
     int r;
 
     if (target->by > BY_SHMID || (target->by != BY_NAME && rq->text_size > 0))
         return request_fail(rq, -EINVAL, "a segment is meant by name, key or shmid");
-    r = target->by == BY_NAME ? find_name(rq, e) : find_number(rq, target, e);
+    r = target->by == BY_NAME ? find_name(rq, target, e) : find_number(rq, target, e);
     if (r < 0)
         return r;
-    if (target->instance != 0 && (*e)->instance != target->instance)
-        return request_fail(rq, -ENOENT, "%s is not the segment that was meant any more", (*e)->name);
 
     /* What was let go keeps its name until the entry is used again. */
-    r = ds ? segment_check(&rq->broker->table, *e, ds) : 0;
+    const char *name = (*e)->name;
+    bool unseen = hidden(rq, *e, NULL);
 
+    if (!ds && !rq->broker->config.public_view)
+        ds = &unasked;
+    r = ds ? segment_check(&rq->broker->table, *e, ds) : 0;
+    if (r < 0 ? unseen : hidden(rq, *e, ds))
+        return no_such(rq, target, name);
+    if (target->instance != 0 && (*e)->instance != target->instance)
+        return request_fail(rq, -ENOENT, "%s is not the segment that was meant any more", name);
     if (r < 0 && r != -EIDRM)
-        return request_fail(rq, r, "the kernel tells nothing of %s: %s", (*e)->name, strerror(-r));
+        return request_fail(rq, r, "the kernel tells nothing of %s: %s", name, strerror(-r));
+    if (r < 0 && (*e)->flags & REG_EPHEMERAL)
+        return request_fail(rq, -ENOENT, "%s was ephemeral, and its last user has gone", name);
     if (r < 0)
         return request_fail(rq, r, "%s was removed behind the broker's back (ipcrm?): create it "
-                            "anew", (*e)->name);
+                            "anew", name);
     return 0;
 }
 
@@ -140,6 +166,21 @@ static int create_existing(struct request *rq, const struct wire_create *w, stru
     return 0;
 }
 
+static int created(struct request *rq, struct reg_entry *e)
+{
+    struct broker *b = rq->broker;
+
+    lifetime_begin(b, e);
+    if (e->flags & REG_EPHEMERAL && lease_hold(b, rq->caller, e) < 0) {
+        segment_remove(&b->table, e);
+        return request_fail(rq, -ENOMEM, "shmd is out of memory");
+    }
+    tell_created(b, rq->caller, e);
+    ops_opened(rq, e, OPENED_CREATED);
+    waits_created(b, e);
+    return 0;
+}
+
 int op_create(struct request *rq)
 {
     const struct wire_create *w = rq->body;
@@ -155,7 +196,8 @@ int op_create(struct request *rq)
     if (r < 0)
         return r;
     e = table_find(t, name, NAME_SIZE);
-    if (e && segment_check(t, e, &ds) == 0)
+    if (e && (!hidden(rq, e, NULL) || policy_may_create(rq->broker, rq->caller, name)) &&
+        segment_check(t, e, &ds) == 0)
         return create_existing(rq, w, e);
     r = policy_create(rq, name, &s);
     if (r < 0)
@@ -163,12 +205,7 @@ int op_create(struct request *rq)
     r = segment_create(t, &s, &e);
     if (r < 0)
         return refuse_create(rq, &s, r);
-    log_info("%s created: shmid %d, key 0x%08x, %llu bytes, mode %04o, by uid %u pid %d", e->name,
-             table_shmid(e), (unsigned)e->key, (unsigned long long)e->size, s.mode,
-             (unsigned)rq->caller->uid, rq->caller->pid);
-    ops_opened(rq, e, OPENED_CREATED);
-    waits_created(rq->broker, e);
-    return 0;
+    return created(rq, e);
 }
 
 int op_open(struct request *rq)
@@ -192,43 +229,10 @@ int op_open(struct request *rq)
     if (resolve(rq, name) < 0)
         return -EINVAL;
     r = waits_add(rq->broker, rq->caller, rq->serial, name);
+    if (r == -EDQUOT)
+        return request_fail(rq, r, "user %u waits for %u names, as many as shmd allows",
+                            (unsigned)rq->caller->uid, rq->caller->user->waits);
     return r < 0 ? request_fail(rq, r, "shmd is out of memory") : REQUEST_E_LATER;
-}
-
-int op_attach(struct request *rq)
-{
-    const struct wire_attach *w = rq->body;
-    struct broker *b = rq->broker;
-    struct reg_entry *e;
-    struct shmid_ds ds;
-    int r;
-
-    if (w->flags & ~(uint32_t)ATTACH_KNOWN)
-        return request_fail(rq, -EINVAL, "flags 0x%x of attach are unknown here", w->flags);
-    if (rq->caller->n_leases >= b->config.leases_per_connection)
-        return request_fail(rq, -EDQUOT, "this connection holds %u leases, as many as the limit "
-                            "leases_per_connection allows", rq->caller->n_leases);
-    r = ops_find(rq, &w->target, &e, &ds);
-    if (r < 0)
-        return r;
-    r = caller_take_lease(rq->caller, &b->table, e, w->lease, w->flags);
-    if (r == -EEXIST)
-        return request_fail(rq, r, "lease %u of this connection is in use", w->lease);
-    if (r < 0)
-        return request_fail(rq, r, "shmd is out of memory");
-    b->leases++;
-    ops_opened(rq, e, 0);
-    return 0;
-}
-
-int op_detach(struct request *rq)
-{
-    const struct wire_detach *w = rq->body;
-
-    if (caller_end_lease(rq->caller, &rq->broker->table, w->lease) < 0)
-        return request_fail(rq, -ENOENT, "this connection has no lease %u", w->lease);
-    rq->broker->leases--;
-    return 0;
 }
 
 int op_set(struct request *rq)
@@ -249,9 +253,8 @@ int op_set(struct request *rq)
     r = segment_set(t, e, set.uid, set.gid, set.mode, &ds);
     if (r < 0)
         return request_fail(rq, r, "the kernel refuses: %s", strerror(-r));
-    log_info("%s set: owner %u, group %u, mode %04o, by uid %u pid %d", e->name, set.uid, set.gid,
-             set.mode, (unsigned)rq->caller->uid, rq->caller->pid);
-    ops_fill_segment(request_reply(rq, sizeof(struct wire_segment)), t, e, &ds);
+    tell_changed(rq->broker, rq->caller, e, REASON_ASKED);
+    ops_fill_segment(request_reply(rq, sizeof(struct wire_segment)), rq->broker, e, &ds);
     return 0;
 }
 
@@ -268,13 +271,12 @@ int op_remove(struct request *rq)
     if (r < 0)
         return r;
 
-    int id = table_shmid(e);
+    const struct reg_entry was = *e; /* to be told of when it is gone */
 
-    ops_fill_segment(request_reply(rq, sizeof(struct wire_segment)), t, e, &ds);
+    ops_fill_segment(request_reply(rq, sizeof(struct wire_segment)), rq->broker, e, &ds);
     r = segment_remove(t, e);
     if (r < 0)
         return request_fail(rq, r, "the kernel refuses: %s", strerror(-r));
-    log_info("%s removed: shmid %d, by uid %u pid %d", e->name, id,
-             (unsigned)rq->caller->uid, rq->caller->pid);
+    tell_removed(rq->broker, rq->caller, &was, REASON_ASKED);
     return 0;
 }

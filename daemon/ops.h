@@ -8,17 +8,16 @@ int op_hello(struct request *rq);
 int op_ping(struct request *rq);
 int op_create(struct request *rq);
 int op_open(struct request *rq);
-int op_attach(struct request *rq);
-int op_detach(struct request *rq);
 int op_stat(struct request *rq);
 int op_set(struct request *rq);
 int op_remove(struct request *rq);
 int op_list(struct request *rq);
 int op_info(struct request *rq);
+int op_fsck(struct request *rq);
 
 /* Answer with what `e` is. */
 void ops_opened(struct request *rq, const struct reg_entry *e, uint32_t flags);
-void ops_fill_segment(struct wire_segment *to, const struct table *t, const struct reg_entry *e,
+void ops_fill_segment(struct wire_segment *to, const struct broker *b, const struct reg_entry *e,
                       const struct shmid_ds *ds);
 
 /*

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "lifetime.h"
 #include "ops.h"
 #include "policy.h"
 #include "segment.h"
@@ -26,7 +27,7 @@ int op_hello(struct request *rq)
 
     to->magic = WIRE_MAGIC;
     to->version = WIRE_VERSION;
-    to->daemon_pid = (uint32_t)getpid();
+    to->daemon_pid = b->table.header->daemon_pid;
     to->daemon_uid = (uint32_t)b->table.uid;
     to->ipc_namespace = b->ipc_namespace;
     to->generation = b->table.header->generation;
@@ -45,7 +46,7 @@ int op_ping(struct request *rq)
     return 0;
 }
 
-void ops_fill_segment(struct wire_segment *to, const struct table *t, const struct reg_entry *e,
+void ops_fill_segment(struct wire_segment *to, const struct broker *b, const struct reg_entry *e,
                       const struct shmid_ds *ds)
 {
     memcpy(to->name, e->name, NAME_SIZE);
@@ -68,10 +69,15 @@ void ops_fill_segment(struct wire_segment *to, const struct table *t, const stru
     to->lpid = (uint32_t)ds->shm_lpid;
     to->flags = (ds->shm_perm.mode & SHM_DEST ? SEGMENT_DEST : 0) |
                 (ds->shm_perm.mode & SHM_LOCKED ? SEGMENT_LOCKED : 0) |
-                (t->pin[table_index(t, e)] ? SEGMENT_PINNED : 0);
+                (table_pin(&b->table, e) ? SEGMENT_PINNED : 0) |
+                (e->flags & REG_EPHEMERAL ? SEGMENT_EPHEMERAL : 0) |
+                (e->flags & REG_DECLARED ? SEGMENT_DECLARED : 0);
     to->leases = e->leases;
     to->creator_uid = e->creator_uid;
     to->creator_pid = e->creator_pid;
+    to->ttl = e->ttl;
+    to->linger = e->linger;
+    to->expires = lifetime_expires(b, e);
 }
 
 int op_stat(struct request *rq)
@@ -81,15 +87,14 @@ int op_stat(struct request *rq)
     int r = ops_find(rq, rq->body, &e, &ds);
 
     if (r == 0)
-        ops_fill_segment(request_reply(rq, sizeof(struct wire_segment)), &rq->broker->table, e, &ds);
+        ops_fill_segment(request_reply(rq, sizeof(struct wire_segment)), rq->broker, e, &ds);
     return r;
 }
 
-/* With the public view off a list shows one's own segments, and administrators all. */
 static bool may_see(const struct request *rq, const struct shmid_ds *ds)
 {
-    return rq->broker->config.public_view || ds->shm_perm.uid == rq->caller->uid ||
-           policy_is_admin(rq->broker, rq->caller);
+    return policy_may_see(rq->broker, rq->caller, ds->shm_perm.uid, ds->shm_perm.gid,
+                          ds->shm_perm.mode);
 }
 
 #define LIST_STEPS 512 /* entries looked at for one request, so that an empty table costs nobody time */
@@ -110,7 +115,7 @@ int op_list(struct request *rq)
         if (table_state(e) != REG_LIVE || segment_check(t, e, &ds) < 0 || !may_see(rq, &ds))
             continue;
         memset(&to->records[to->count], 0, sizeof(to->records[0]));
-        ops_fill_segment(&to->records[to->count++], t, e, &ds);
+        ops_fill_segment(&to->records[to->count++], rq->broker, e, &ds);
     }
     to->cursor = i < t->view.capacity ? i : 0;
     rq->reply_size += to->count * (uint32_t)sizeof(to->records[0]);
@@ -151,5 +156,19 @@ int op_info(struct request *rq)
     to->registry_shmid = b->config.public_view ? b->table.shmid : -1;
     to->key_first = (int32_t)b->config.key_first;
     to->key_last = (int32_t)b->config.key_last;
+    to->total_size = b->config.total_size;
+    to->watches = b->watches;
+
+    const struct user *user = rq->caller->user;
+
+    to->user_segments = user->segments;
+    to->user_bytes = user->pages * QUOTA_PAGE;
+    to->user_connections = user->connections;
+    to->user_leases = user->leases;
+    to->max_user_segments = b->config.segments_per_user;
+    to->max_user_bytes = b->config.size_per_user;
+    to->max_user_leases = b->config.leases_per_user;
+    to->max_user_watches = b->config.watches_per_user;
+    to->max_user_requests = b->config.requests_per_second;
     return 0;
 }

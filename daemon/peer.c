@@ -6,10 +6,13 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "dispatch.h"
+#include "lease.h"
 #include "log.h"
 #include "server.h"
+#include "watch.h"
 
 /* Verdicts in here: the event callbacks alone free a peer, after its last use. */
 enum verdict { KEEP, FREE };
@@ -63,6 +66,40 @@ static enum verdict hold(struct peer *p, const uint8_t *data, size_t len)
     return KEEP;
 }
 
+static void on_death(evutil_socket_t fd, short what, void *data)
+{
+    (void)fd;
+    (void)what;
+    peer_free(data);
+}
+
+/* A connection may outlive its process, in a child of it; what the process held ends with it. */
+static int watch_process(struct peer *p)
+{
+    int pidfd = caller_pidfd(&p->caller, p->fd);
+
+    if (pidfd == -ESRCH)
+        return pidfd;
+    if (pidfd < 0) {
+        log_debug("pid %d: no pidfd (%s): its leases end with its connection", p->caller.pid,
+                  strerror(-pidfd));
+        return 0;
+    }
+    p->death = event_new(p->server->base, pidfd, EV_READ, on_death, p);
+    if (p->death && event_add(p->death, NULL) == 0)
+        return 0;
+    close(pidfd);
+    return -ENOMEM;
+}
+
+static int64_t monotonic_seconds(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+    return ts.tv_sec;
+}
+
 /* What one peer is served before the others are: requests, and each segment that is told of. */
 #define COST_A_TURN 32
 
@@ -73,11 +110,14 @@ static enum verdict serve(struct peer *p, const uint8_t *in, size_t len)
     enum verdict verdict = KEEP;
     size_t cost = 0;
 
+    s->broker->now = monotonic_seconds();
     while (verdict == KEEP) {
         size_t used, answer;
         enum dispatch_result r;
 
         if (s->out_len + WIRE_FRAME_MAX > SERVER_OUT)
+            verdict = flush(p);
+        if (verdict == KEEP && blocked(p)) /* by an event that it watches, perhaps */
             verdict = flush(p);
         if (verdict != KEEP || blocked(p))
             break;
@@ -102,6 +142,8 @@ static enum verdict serve(struct peer *p, const uint8_t *in, size_t len)
         }
     }
     s->out_len = 0;
+    if (verdict == KEEP && p->caller.n_leases > 0 && !p->death && watch_process(p) < 0)
+        verdict = FREE;
     return verdict == KEEP ? hold(p, in, len) : FREE;
 }
 
@@ -142,6 +184,8 @@ static void on_writable(evutil_socket_t fd, short what, void *data)
     (void)what;
     if (blocked(p) && evbuffer_write(p->left, fd) < 0 && errno != EAGAIN && errno != EINTR)
         verdict = FREE;
+    if (verdict == KEEP && !blocked(p))
+        watch_catch_up(p->server->broker, &p->caller);
     if (verdict == KEEP && !blocked(p)) {
         event_del(p->writable);
         event_add(p->readable, NULL);
@@ -151,9 +195,28 @@ static void on_writable(evutil_socket_t fd, short what, void *data)
         peer_free(p);
 }
 
+static struct peer *peer_of(struct caller *c)
+{
+    return (struct peer *)(void *)((char *)c - offsetof(struct peer, caller));
+}
+
+bool peer_push(struct caller *c, const void *frame, size_t size)
+{
+    struct peer *p = peer_of(c);
+
+    if (!p->left)
+        p->left = evbuffer_new();
+    if (!p->left || evbuffer_get_length(p->left) + size > PEER_BACKLOG ||
+        evbuffer_add(p->left, frame, size) < 0)
+        return false;
+    event_del(p->readable);
+    event_add(p->writable, NULL);
+    return true;
+}
+
 void peer_send(struct caller *c, const void *frame, size_t size)
 {
-    struct peer *p = (struct peer *)(void *)((char *)c - offsetof(struct peer, caller));
+    struct peer *p = peer_of(c);
 
     /* Never into the server's buffer: an answer to this very peer may be in the making there. */
     if (send_or_keep(p, frame, size) == FREE)
@@ -181,6 +244,7 @@ int peer_new(struct server *s, int fd, struct caller *caller)
     p->caller = *caller;
     TAILQ_INIT(&p->caller.waits); /* the head points into itself */
     TAILQ_INSERT_TAIL(&s->peers, p, link);
+    TAILQ_INSERT_TAIL(&s->broker->callers, &p->caller, link);
     s->broker->connections++;
     return 0;
 }
@@ -188,15 +252,26 @@ int peer_new(struct server *s, int fd, struct caller *caller)
 void peer_free(struct peer *p)
 {
     struct server *s = p->server;
+    struct broker *b = s->broker;
+    struct user *user = p->caller.user;
 
     TAILQ_REMOVE(&s->peers, p, link);
-    users_leave(&s->users, p->caller.uid);
-    s->broker->connections--;
-    s->broker->leases -= p->caller.n_leases;
-    waits_drop_caller(s->broker, &p->caller);
-    caller_done(&p->caller, &s->broker->table);
+    TAILQ_REMOVE(&b->callers, &p->caller, link);
+    watch_end(b, &p->caller);
+    waits_drop_caller(b, &p->caller);
+    lease_end_all(b, &p->caller);
+    user->connections--;
+    users_put(&b->quota.users, user);
+    b->connections--;
+    caller_done(&p->caller);
     event_free(p->readable);
     event_free(p->writable);
+    if (p->death) {
+        int pidfd = event_get_fd(p->death);
+
+        event_free(p->death); /* before the descriptor: epoll must forget it first */
+        close(pidfd);
+    }
     if (p->left)
         evbuffer_free(p->left);
     free(p->held);

@@ -18,6 +18,7 @@ struct peer {
     struct server *server;
     struct caller caller;
     struct event *readable, *writable;
+    struct event *death; /* of its process: readable pidfd; NULL until it holds something */
     struct evbuffer *left; /* not sent yet; NULL until the socket was full */
     uint8_t *held;         /* read, but not a whole frame or not served yet */
     size_t held_len;
@@ -31,3 +32,7 @@ void peer_free(struct peer *p);
 
 /* Send to a peer at once: before the answers that it is being given just now. */
 void peer_send(struct caller *c, const void *frame, size_t size);
+
+/* Send to a peer in its next turn, unless PEER_BACKLOG bytes would be waiting for it then: false. */
+#define PEER_BACKLOG 65536u
+bool peer_push(struct caller *c, const void *frame, size_t size);

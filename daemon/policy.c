@@ -2,24 +2,65 @@
 #include "policy.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "locate.h"
 
 bool policy_is_admin(const struct broker *b, const struct caller *c)
 {
-    if (c->uid == 0)
-        return true;
-    for (unsigned i = 0; i < b->config.n_admins; i++)
-        if (b->config.admins[i].is_group ? caller_in_group(c, b->config.admins[i].id)
-                                         : c->uid == b->config.admins[i].id)
-            return true;
-    return false;
+    return c->uid == 0 || (b->is_private && c->uid == b->table.uid) ||
+           caller_is_one_of(c, &b->config.admins);
 }
 
-static int check_mode(struct request *rq, uint32_t mode)
+/*
+ * The creator, which is shmd, counts as the owner and its group as the group. Whose bits deny it is not
+ * let in by anybody else's. root passes always: it may lack the capability in some container, and is
+ * refused by the kernel itself then.
+ */
+bool policy_may_attach(const struct broker *b, const struct caller *c, uint32_t uid, uint32_t gid,
+                       uint32_t mode, bool read_only)
+{
+    uint32_t wanted = read_only ? 04 : 06;
+
+    if (c->uid == 0)
+        return true;
+    if (c->uid == uid || c->uid == b->table.uid)
+        mode >>= 6;
+    else if (caller_in_group(c, gid) || caller_in_group(c, getegid()))
+        mode >>= 3;
+    return (mode & wanted) == wanted;
+}
+
+bool policy_may_see(const struct broker *b, const struct caller *c, uint32_t uid, uint32_t gid,
+                    uint32_t mode)
+{
+    return b->config.public_view || c->uid == uid || policy_is_admin(b, c) ||
+           policy_may_attach(b, c, uid, gid, mode, true);
+}
+
+static const struct config_namespace *declared(const struct broker *b, const char *name)
+{
+    return config_namespace(&b->config, name, name_namespace_len(name));
+}
+
+/* Where a namespace is declared its section decides, also for the user of that login. */
+bool policy_may_create(const struct broker *b, const struct caller *c, const char *name)
+{
+    const struct config_namespace *ns = declared(b, name);
+    size_t len = name_namespace_len(name);
+
+    if (policy_is_admin(b, c))
+        return true;
+    if (ns)
+        return caller_is_one_of(c, &ns->users);
+    return strlen(c->home) == len && memcmp(c->home, name, len) == 0;
+}
+
+static int check_mode(struct request *rq, const char *name, uint32_t mode)
 {
     struct broker *b = rq->broker;
-    uint32_t max = b->config.max_mode;
+    const struct config_namespace *ns = declared(b, name);
+    uint32_t max = ns ? ns->max_mode : b->config.max_mode;
 
     if (mode & ~0777u)
         return request_fail(rq, -EINVAL, "mode %o has bits beyond 0777", mode);
@@ -59,35 +100,80 @@ static int check_key(struct request *rq, int32_t key)
     return 0;
 }
 
+static int check_namespace(struct request *rq, const char *name)
+{
+    int len = (int)name_namespace_len(name);
+
+    if (policy_may_create(rq->broker, rq->caller, name))
+        return 0;
+    if (declared(rq->broker, name))
+        return request_fail(rq, -EPERM, "namespace %.*s is shared, and shmd.conf does not let you "
+                            "create there (users =)", len, name);
+    return request_fail(rq, -EPERM, "namespace %.*s is not yours: create in %s/", len, name,
+                        rq->caller->home);
+}
+
+static int check_size(struct request *rq, const char *name, uint64_t size)
+{
+    const struct broker *b = rq->broker;
+    char error[QUOTA_ERROR_MAX];
+
+    if (size == 0)
+        return request_fail(rq, -EINVAL, "a segment has at least 1 byte");
+    if (size > b->config.max_size)
+        return request_fail(rq, -EDQUOT, "%llu bytes: the limit max_size of a segment is %llu",
+                            (unsigned long long)size, (unsigned long long)b->config.max_size);
+    if (quota_check(&b->quota, rq->caller->uid, name, size, error) < 0)
+        return request_fail(rq, -EDQUOT, "%s", error);
+    return 0;
+}
+
+#define LINGER_MAX (7u * 86400)
+#define TTL_MAX (3650u * 86400)
+
+static int take_lifetime(struct request *rq, const struct config_namespace *ns,
+                         struct segment_request *ret)
+{
+    const struct wire_create *w = rq->body;
+    bool asked = w->flags & CREATE_LIFETIME;
+    uint32_t lifetime = asked ? w->lifetime : ns ? ns->lifetime : LIFETIME_PERSISTENT;
+    uint32_t ttl = asked ? w->ttl : ns ? ns->ttl : 0;
+    uint32_t linger = asked ? w->linger : ns ? ns->linger : 0;
+
+    if (!asked && (w->lifetime | w->ttl | w->linger) != 0)
+        return request_fail(rq, -EINVAL, "a lifetime without its flag");
+    if (lifetime > LIFETIME_TTL || (lifetime == LIFETIME_TTL) != (ttl > 0) || ttl > TTL_MAX ||
+        (lifetime != LIFETIME_EPHEMERAL && linger > 0) || linger > LINGER_MAX)
+        return request_fail(rq, -EINVAL, "a lifetime is persistent, ephemeral (with linger, up to %u "
+                            "seconds) or ttl (of 1 to %u seconds)", LINGER_MAX, TTL_MAX);
+    if (lifetime == LIFETIME_EPHEMERAL && w->flags & CREATE_KEY)
+        return request_fail(rq, -EINVAL, "an ephemeral segment has no key: it is removed at birth");
+    ret->flags = lifetime == LIFETIME_EPHEMERAL ? REG_EPHEMERAL : 0;
+    ret->ttl = ttl;
+    ret->linger = linger;
+    return 0;
+}
+
 int policy_create(struct request *rq, const char name[NAME_SIZE], struct segment_request *ret)
 {
     const struct wire_create *w = rq->body;
     const struct caller *c = rq->caller;
     const struct config *config = &rq->broker->config;
-    size_t len = name_namespace_len(name);
-    int r = 0;
+    const struct config_namespace *ns = declared(rq->broker, name);
+    gid_t gid = ns && ns->group != (gid_t)-1 ? ns->group : c->gid;
+    uint32_t mode = ns ? ns->default_mode : config->default_mode;
+    int r = check_namespace(rq, name);
 
-    if (w->size == 0)
-        return request_fail(rq, -EINVAL, "a segment has at least 1 byte");
-    if (!(strlen(c->home) == len && memcmp(c->home, name, len) == 0) &&
-        !policy_is_admin(rq->broker, c))
-        return request_fail(rq, -EPERM, "namespace %.*s is not yours: create in %s/",
-                            (int)len, name, c->home);
-    if (w->size > config->max_size)
-        return request_fail(rq, -EDQUOT, "%llu bytes: the limit max_size of a segment is %llu",
-                            (unsigned long long)w->size, (unsigned long long)config->max_size);
-    if (w->size > config->total_size - MIN(rq->broker->table.bytes, config->total_size))
-        return request_fail(rq, -EDQUOT, "%llu bytes: all segments together may have %llu "
-                            "(total_size), and have %llu", (unsigned long long)w->size,
-                            (unsigned long long)config->total_size,
-                            (unsigned long long)rq->broker->table.bytes);
-
+    if (r == 0)
+        r = check_size(rq, name, w->size);
+    if (r < 0)
+        return r;
     *ret = (struct segment_request){
         .size = w->size,
         .request_id = w->request_id,
         .uid = c->uid,
-        .gid = w->flags & CREATE_GID ? w->gid : c->gid,
-        .mode = w->flags & CREATE_MODE ? w->mode : config->default_mode,
+        .gid = w->flags & CREATE_GID ? w->gid : gid,
+        .mode = w->flags & CREATE_MODE ? w->mode : mode,
         .key = w->flags & CREATE_KEY ? w->key : 0,
         .key_first = config->key_first,
         .key_last = config->key_last,
@@ -98,17 +184,32 @@ int policy_create(struct request *rq, const char name[NAME_SIZE], struct segment
     memcpy(ret->name, name, NAME_SIZE);
     if (!(w->flags & CREATE_MODE) && !rq->broker->group_is_private)
         ret->mode &= ~070u;
-    r = check_mode(rq, ret->mode);
-    if (r == 0 && w->flags & CREATE_GID)
+    r = check_mode(rq, name, ret->mode);
+    if (r == 0 && w->flags & CREATE_GID && w->gid != gid)
         r = check_group(rq, w->gid);
     if (r == 0 && w->flags & CREATE_KEY)
         r = check_key(rq, w->key);
-    return r;
+    return r == 0 ? take_lifetime(rq, ns, ret) : r;
+}
+
+int policy_attach(struct request *rq, const struct reg_entry *e, const struct shmid_ds *ds,
+                  bool read_only)
+{
+    const struct ipc_perm *p = &ds->shm_perm;
+
+    if (policy_may_attach(rq->broker, rq->caller, p->uid, p->gid, p->mode, read_only))
+        return 0;
+    return request_fail(rq, -EACCES, "%s does not let you in to %s: its owner is uid %u, its group %u, "
+                        "its mode %04o", e->name, read_only ? "read" : "read and write", p->uid,
+                        p->gid, p->mode & 0777u);
 }
 
 int policy_control(struct request *rq, const struct reg_entry *e, const struct shmid_ds *ds,
                    const char *what)
 {
+    if (e->flags & REG_DECLARED)
+        return request_fail(rq, -EPERM, "%s is declared in shmd.conf: the administrator may %s it there",
+                            e->name, what);
     if (rq->caller->uid == ds->shm_perm.uid || policy_is_admin(rq->broker, rq->caller))
         return 0;
     return request_fail(rq, -EPERM, "%s belongs to uid %u: only its owner or an administrator may "
@@ -127,7 +228,7 @@ int policy_set(struct request *rq, const struct reg_entry *e, const struct shmid
     if (!(set->mask & SET_GID))
         set->gid = ds->shm_perm.gid;
     if (r == 0 && set->mask & SET_MODE)
-        r = check_mode(rq, set->mode);
+        r = check_mode(rq, e->name, set->mode);
     if (r == 0 && set->gid != ds->shm_perm.gid)
         r = check_group(rq, set->gid);
     if (r == 0 && set->uid != ds->shm_perm.uid && !policy_is_admin(rq->broker, rq->caller))

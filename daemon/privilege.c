@@ -13,6 +13,7 @@
 #include "util.h"
 
 #define FILES_BESIDE 32u /* descriptors that are no connections */
+#define FILES_EACH 2u    /* of a connection: its socket, and its process where it holds something */
 
 /* Given away only where it is the folder that was just made, not what somebody put in its place. */
 static void make_folder(const char *folder, const struct passwd *pw)
@@ -102,7 +103,7 @@ bool process_lives(pid_t pid, uint64_t start)
 unsigned privilege_raise_files(unsigned connections)
 {
     struct rlimit limit;
-    rlim_t wanted = (rlim_t)connections + FILES_BESIDE;
+    rlim_t wanted = (rlim_t)connections * FILES_EACH + FILES_BESIDE;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return connections;
@@ -110,6 +111,7 @@ unsigned privilege_raise_files(unsigned connections)
         limit.rlim_cur = MIN(wanted, limit.rlim_max);
         setrlimit(RLIMIT_NOFILE, &limit);
     }
-    return limit.rlim_cur >= wanted ? connections
-                                    : (unsigned)MAX(limit.rlim_cur, FILES_BESIDE + 1) - FILES_BESIDE;
+    if (limit.rlim_cur >= wanted)
+        return connections;
+    return (unsigned)(MAX(limit.rlim_cur, FILES_BESIDE + FILES_EACH) - FILES_BESIDE) / FILES_EACH;
 }

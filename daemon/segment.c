@@ -61,6 +61,17 @@ static int set_up(struct table *t, int shmid, const struct segment_request *rq, 
     return r;
 }
 
+/* From here on the kernel frees it by itself when nobody has it attached, us included. */
+static int make_ephemeral(struct table *t, struct reg_entry *e, int shmid)
+{
+    int r = t->sysv->remove(shmid);
+
+    failpoint();
+    if (r == 0)
+        table_set_key(e, 0);
+    return r;
+}
+
 static void unpin(struct table *t, const struct reg_entry *e, void *pin)
 {
     if (pin && e->size >= REAPER_LARGE)
@@ -69,11 +80,29 @@ static void unpin(struct table *t, const struct reg_entry *e, void *pin)
         t->sysv->detach(pin);
 }
 
+int segment_pin(struct table *t, struct reg_entry *e)
+{
+    void *pin = table_pin(t, e);
+    int r = pin ? 0 : t->sysv->attach(table_shmid(e), true, &pin);
+
+    if (r == 0)
+        table_set_pin(t, e, pin);
+    return r;
+}
+
+void segment_unpin(struct table *t, struct reg_entry *e)
+{
+    void *pin = table_pin(t, e);
+
+    table_set_pin(t, e, NULL);
+    unpin(t, e, pin);
+}
+
 /* The kernel has no such segment any more: let the name go, and touch nothing else. */
 static void forget(struct table *t, struct reg_entry *e)
 {
-    log_notice("%s (shmid %d, key 0x%08x) was removed behind the broker's back: its name is free",
-               e->name, table_shmid(e), (unsigned)e->key);
+    if (t->observer.gone)
+        t->observer.gone(t->observer.data, e);
     failpoint_enter("remove");
     unpin(t, e, table_removing(t, e));
     failpoint();
@@ -93,30 +122,42 @@ int segment_create(struct table *t, const struct segment_request *rq, struct reg
         .mode = rq->mode,
         .creator_uid = rq->creator_uid,
         .creator_pid = (uint32_t)rq->creator_pid,
+        .flags = rq->flags,
+        .ttl = rq->ttl,
+        .linger = rq->linger,
     };
+    struct reg_entry *e;
     void *pin = NULL;
 
     failpoint_enter("create");
     memcpy(fields.name, rq->name, NAME_SIZE);
 
-    struct reg_entry *e = table_reserve(t, &fields);
+    int r = table_reserve(t, &fields, &e);
 
-    if (!e)
-        return -EXFULL;
+    if (r < 0) {
+        failpoint_enter(NULL);
+        return r;
+    }
 
     int id = get(t, e, rq);
-    int r = id < 0 ? id : set_up(t, id, rq, &pin);
+    struct reg_entry *stale = id >= 0 ? table_find_shmid(t, id) : NULL;
 
+    /* A shmid recurs: an entry that had it has lost its segment. It must not mean this one, and must be
+     * gone before anybody else may attach it. */
+    if (stale)
+        forget(t, stale);
+    failpoint_enter("create");
+    r = id < 0 ? id : set_up(t, id, rq, &pin);
+    if (r == 0 && rq->flags & REG_EPHEMERAL) {
+        r = make_ephemeral(t, e, id);
+        if (r < 0)
+            t->sysv->detach(pin);
+    }
     if (r < 0) {
         if (id >= 0)
             t->sysv->remove(id);
         table_clear(t, e);
     } else {
-        struct reg_entry *stale = table_find_shmid(t, id);
-
-        /* A shmid recurs: an entry that had it has lost its segment, and must not mean this one. */
-        if (stale)
-            forget(t, stale);
         table_publish(t, e, id, pin);
         *ret = e;
     }
@@ -126,7 +167,9 @@ int segment_create(struct table *t, const struct segment_request *rq, struct reg
 
 bool segment_is(const struct table *t, const struct reg_entry *e, const struct shmid_ds *ds)
 {
-    return ds->shm_perm.cuid == t->uid && ds->shm_segsz == e->size && segment_ds_key(ds) == e->key;
+    /* Without a key only SHM_DEST is left to tell it from a private one (IPC_PRIVATE) of our user. */
+    return ds->shm_perm.cuid == t->uid && ds->shm_segsz == e->size &&
+           segment_ds_key(ds) == e->key && (e->key != 0 || ds->shm_perm.mode & SHM_DEST);
 }
 
 int segment_check(struct table *t, struct reg_entry *e, struct shmid_ds *ds)
@@ -135,7 +178,8 @@ int segment_check(struct table *t, struct reg_entry *e, struct shmid_ds *ds)
 
     /* A removed segment that somebody holds has lost its key: SHM_DEST needs no look of its own. */
     if (r == 0 && segment_is(t, e, ds)) {
-        table_note(e, ds);
+        if (table_note(e, ds) && t->observer.changed)
+            t->observer.changed(t->observer.data, e);
         return 0;
     }
     if (r < 0 && r != -EINVAL && r != -EIDRM) {
@@ -165,6 +209,12 @@ int segment_set(struct table *t, struct reg_entry *e, uid_t uid, gid_t gid, unsi
     int r = t->sysv->set(table_shmid(e), uid, gid, mode);
 
     failpoint();
+
+    const struct shmid_ds asked = {
+        .shm_perm = {.uid = uid, .gid = gid, .mode = (unsigned short)mode}};
+
+    if (r == 0) /* so that it is not taken for somebody's doing behind our back */
+        table_note(e, &asked);
 
     int check = segment_check(t, e, ds);
 

@@ -19,6 +19,8 @@ struct segment_request {
     bool no_reserve;
     uid_t creator_uid;
     pid_t creator_pid;
+    uint32_t flags;       /* enum reg_flags */
+    uint32_t ttl, linger; /* seconds */
 };
 
 /*
@@ -36,6 +38,12 @@ int segment_check(struct table *t, struct reg_entry *e, struct shmid_ds *ds);
 /* IPC_SET and look again. As segment_check, or what IPC_SET said. */
 int segment_set(struct table *t, struct reg_entry *e, uid_t uid, gid_t gid, unsigned mode,
                 struct shmid_ds *ds);
+
+/* Attach a live entry's segment to ourselves where it is not yet. What shmat said. */
+int segment_pin(struct table *t, struct reg_entry *e);
+
+/* Let our attachment go: an ephemeral segment that nobody else has attached is gone then. */
+void segment_unpin(struct table *t, struct reg_entry *e);
 
 /* IPC_RMID, then the entry is free; what IPC_RMID said otherwise, and all is as before. */
 int segment_remove(struct table *t, struct reg_entry *e);

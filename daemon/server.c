@@ -7,12 +7,17 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "declared.h"
+#include "lifetime.h"
 #include "log.h"
+#include "policy.h"
 #include "protocol.h"
 #include "segment.h"
 #include "util.h"
 
 #define ACCEPTS_A_TURN 16
+#define ADMIN_CONNECTIONS 8u /* beyond the limit */
+#define SWEEP_PAUSE_US 2000 /* between two slices, for the others */
 
 /* Serial 0: about the connection, not about a request. One attempt, and no waiting. */
 static void turn_away(int fd, int error, const char *text)
@@ -45,16 +50,36 @@ static int admit(struct server *s, int fd, struct caller *c, char text[248])
         snprintf(text, 248, "this is the private broker of uid %u", (unsigned)geteuid());
         return -EACCES;
     }
-    if (s->broker->connections >= config->connections) {
+    /* Some are kept for administrators, who must get in when others have taken all. */
+    if (s->broker->connections >= config->connections +
+                                      (policy_is_admin(s->broker, c) ? ADMIN_CONNECTIONS : 0)) {
         snprintf(text, 248, "shmd has %u connections, as many as the limit connections allows",
                  s->broker->connections);
         return -EUSERS;
     }
-    r = users_enter(&s->users, c->uid, config->connections_per_user);
-    if (r == -EUSERS)
-        snprintf(text, 248, "you have %u connections, as many as the limit connections_per_user "
-                 "allows", config->connections_per_user);
-    return r;
+
+    struct user *user = users_get(&s->broker->quota.users, c->uid);
+
+    if (!user)
+        return -ENOMEM;
+    if (user->connections >= config->connections_per_user) {
+        snprintf(text, 248, "user %u has %u connections, and connections_per_user allows %u",
+                 (unsigned)c->uid, user->connections, config->connections_per_user);
+        users_put(&s->broker->quota.users, user);
+        return -EUSERS;
+    }
+    user->connections++;
+    c->user = user;
+    return 0;
+}
+
+static void dismiss(struct server *s, struct caller *c)
+{
+    if (c->user) {
+        c->user->connections--;
+        users_put(&s->broker->quota.users, c->user);
+    }
+    caller_done(c);
 }
 
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address,
@@ -75,16 +100,13 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 
     (void)address;
     (void)len;
-    if (r == 0) {
+    if (r == 0)
         r = peer_new(s, fd, &c);
-        if (r < 0)
-            users_leave(&s->users, c.uid);
-    }
     if (r < 0) {
         log_debug("connection of uid %u pid %d refused: %s", (unsigned)c.uid, c.pid,
                   *text ? text : strerror(-r));
         turn_away(fd, r, *text ? text : strerror(-r));
-        caller_done(&c, &s->broker->table);
+        dismiss(s, &c);
     } else if (s->idle) {
         event_del(s->idle);
     }
@@ -115,6 +137,57 @@ static void arm_idle(struct server *s, int ms)
     const struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 
     event_add(s->idle, &tv);
+}
+
+static struct timeval from_now(int64_t when)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    int64_t us = MAX((when - ts.tv_sec * 1000000000ll - ts.tv_nsec) / 1000, 0);
+
+    return (struct timeval){.tv_sec = us / 1000000, .tv_usec = us % 1000000};
+}
+
+static void arm_due(struct broker *b, int64_t when)
+{
+    struct server *s = b->server;
+    const struct timeval tv = from_now(when);
+
+    event_add(s->due, &tv);
+}
+
+static void on_due(evutil_socket_t fd, short what, void *data)
+{
+    struct server *s = data;
+    int64_t next = lifetime_run(s->broker);
+
+    (void)fd;
+    (void)what;
+    if (next)
+        arm_due(s->broker, next);
+}
+
+static void on_sweep(evutil_socket_t fd, short what, void *data)
+{
+    struct server *s = data;
+    struct timeval tv = {.tv_usec = SWEEP_PAUSE_US};
+
+    (void)fd;
+    (void)what;
+    if (sweep_step(s->broker, &s->broker->sweep)) {
+        declared_make(s->broker);
+        tv = (struct timeval){.tv_sec = s->broker->config.sweep};
+    }
+    event_add(s->sweep, &tv);
+}
+
+void server_reloaded(struct server *s)
+{
+    const struct timeval tv = {.tv_sec = s->broker->config.sweep};
+
+    event_add(s->sweep, &tv);
 }
 
 static void on_idle(evutil_socket_t fd, short what, void *data)
@@ -156,13 +229,20 @@ int server_init(struct server *s, struct event_base *base, struct broker *b, int
     s->out_len = 0;
     TAILQ_INIT(&s->peers);
     b->send = peer_send;
+    b->push = peer_push;
+    b->arm = arm_due;
+    b->server = s;
     s->retry = evtimer_new(base, on_retry, s);
     s->listener = evconnlistener_new(base, on_accept, s,
                                      LEV_OPT_CLOSE_ON_EXEC, 0, fd);
-    if (!s->retry || !s->listener) {
+    s->due = evtimer_new(base, on_due, s);
+    s->sweep = evtimer_new(base, on_sweep, s);
+    if (!s->retry || !s->listener || !s->due || !s->sweep) {
         server_done(s);
         return -ENOMEM;
     }
+    server_reloaded(s);
+    on_due(-1, 0, s); /* what adoption found */
     evconnlistener_set_error_cb(s->listener, on_accept_error);
     return 0;
 }
@@ -171,14 +251,19 @@ void server_done(struct server *s)
 {
     struct peer *p;
 
+    s->broker->ending = true;
     while ((p = TAILQ_FIRST(&s->peers)))
         peer_free(p);
     if (s->idle)
         event_free(s->idle);
     if (s->retry)
         event_free(s->retry);
+    if (s->due)
+        event_free(s->due);
+    if (s->sweep)
+        event_free(s->sweep);
     if (s->listener)
         evconnlistener_free(s->listener);
-    s->idle = s->retry = NULL;
+    s->idle = s->retry = s->due = s->sweep = NULL;
     s->listener = NULL;
 }

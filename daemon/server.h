@@ -6,7 +6,6 @@
 
 #include "broker.h"
 #include "peer.h"
-#include "users.h"
 
 struct event;
 struct event_base;
@@ -23,7 +22,8 @@ struct server {
     unsigned accepted;
     struct event *idle;  /* NULL: never end by itself */
     int idle_ms;
-    struct users users;
+    struct event *due;   /* something in the broker's own time */
+    struct event *sweep; /* the next slice of looking at everything, or the next pass */
     TAILQ_HEAD(, peer) peers;
 
     /* One connection is served at a time, so one pair of buffers serves all. */
@@ -38,6 +38,9 @@ void server_done(struct server *s);
 
 /* End the loop once no client and no segment has been there for `seconds`. -ENOMEM. */
 int server_exit_when_idle(struct server *s, int seconds);
+
+/* The interval of the sweep has changed. */
+void server_reloaded(struct server *s);
 
 /* A peer has gone. */
 void server_peer_gone(struct server *s);

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stddef.h>
 
+#include "util.h"
+
 #ifndef SHM_STAT_ANY
 #define SHM_STAT_ANY 15
 #endif
@@ -66,6 +68,21 @@ static int kernel_detach(const void *address)
     return shmdt(address) < 0 ? -errno : 0;
 }
 
+static int kernel_last(void)
+{
+    struct shminfo info; /* IPC_INFO: SHM_INFO would look at every segment */
+    int slot = shmctl(0, IPC_INFO, (struct shmid_ds *)(void *)&info);
+
+    return slot < 0 ? -errno : slot;
+}
+
+static int kernel_at(int slot, struct shmid_ds *ret)
+{
+    int id = shmctl(slot, SHM_STAT_ANY, ret);
+
+    return id < 0 ? -errno : id;
+}
+
 const struct sysv_ops sysv_kernel = {
     .create = kernel_create,
     .find = kernel_find,
@@ -74,20 +91,22 @@ const struct sysv_ops sysv_kernel = {
     .remove = kernel_remove,
     .attach = kernel_attach,
     .detach = kernel_detach,
+    .last = kernel_last,
+    .at = kernel_at,
 };
 
-int sysv_each(int (*each)(int shmid, const struct shmid_ds *ds, void *data), void *data)
+int sysv_each(const struct sysv_ops *sysv,
+              int (*each)(int shmid, const struct shmid_ds *ds, void *data), void *data)
 {
-    struct shm_info info;
-    int last = shmctl(0, SHM_INFO, (struct shmid_ds *)(void *)&info);
+    int last = sysv->last();
 
     for (int i = 0; i <= last; i++) {
         struct shmid_ds ds;
-        int id = shmctl(i, SHM_STAT_ANY, &ds);
+        int id = sysv->at(i, &ds);
         int r = id < 0 ? 0 : each(id, &ds, data);
 
         if (r != 0)
             return r;
     }
-    return last < 0 ? -errno : 0;
+    return MIN(last, 0);
 }

@@ -20,9 +20,14 @@ struct sysv_ops {
     int (*remove)(int shmid);
     int (*attach)(int shmid, bool read_only, void **ret);
     int (*detach)(const void *address);
+    /* The highest slot that the kernel uses for a segment of this IPC namespace. */
+    int (*last)(void);
+    /* The shmid in that slot, and what it is. -EINVAL: there is none. */
+    int (*at)(int slot, struct shmid_ds *ret);
 };
 
 extern const struct sysv_ops sysv_kernel;
 
 /* Call `each` for every segment of this IPC namespace, until it returns other than 0. */
-int sysv_each(int (*each)(int shmid, const struct shmid_ds *ds, void *data), void *data);
+int sysv_each(const struct sysv_ops *sysv,
+              int (*each)(int shmid, const struct shmid_ds *ds, void *data), void *data);

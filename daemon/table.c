@@ -175,12 +175,14 @@ struct reg_entry *table_find_shmid(struct table *t, int shmid)
     return NULL;
 }
 
-struct reg_entry *table_reserve(struct table *t, const struct reg_entry *fields)
+int table_reserve(struct table *t, const struct reg_entry *fields, struct reg_entry **ret)
 {
     uint32_t number = t->header->free;
 
     if (number == 0)
-        return NULL;
+        return -EXFULL;
+    if (t->quota && quota_charge(t->quota, fields) < 0)
+        return -ENOMEM;
 
     struct reg_entry *e = &t->entry[number - 1], new = *fields;
     struct reg_key key;
@@ -200,13 +202,21 @@ struct reg_entry *table_reserve(struct table *t, const struct reg_entry *fields)
     }
     set_word(e, REG_CREATING, -1);
     end(e);
-    return e;
+    *ret = e;
+    return 0;
 }
 
 void table_set_key(struct reg_entry *e, int32_t key)
 {
     put32(&e->key, (uint32_t)key);
     failpoint();
+}
+
+void table_set_flags(struct reg_entry *e, uint32_t flags)
+{
+    begin(e);
+    put32(&e->flags, flags);
+    end(e);
 }
 
 void table_publish(struct table *t, struct reg_entry *e, int shmid, void *pin)
@@ -249,22 +259,36 @@ void table_free(struct table *t, struct reg_entry *e)
 
 void table_clear(struct table *t, struct reg_entry *e)
 {
+    if (t->quota)
+        quota_release(t->quota, e);
     begin(e);
     set_word(e, REG_FREE, -1);
     end(e);
     table_free(t, e);
 }
 
-void table_note(struct reg_entry *e, const struct shmid_ds *ds)
+int table_charge(struct table *t, struct quota *quota, const struct config *config)
+{
+    int r = quota_restart(quota, config);
+
+    t->quota = r == 0 ? quota : t->quota;
+    for (uint32_t i = 0; r == 0 && i < t->view.capacity; i++)
+        if (table_state(&t->entry[i]) == REG_LIVE)
+            r = quota_charge(quota, &t->entry[i]);
+    return r;
+}
+
+bool table_note(struct reg_entry *e, const struct shmid_ds *ds)
 {
     if (e->uid == ds->shm_perm.uid && e->gid == ds->shm_perm.gid &&
         e->mode == (ds->shm_perm.mode & 0777u))
-        return;
+        return false;
     begin(e);
     put32(&e->uid, ds->shm_perm.uid);
     put32(&e->gid, ds->shm_perm.gid);
     put32(&e->mode, ds->shm_perm.mode & 0777u);
     end(e);
+    return true;
 }
 
 void table_lease(struct reg_entry *e, int change)

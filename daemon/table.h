@@ -9,8 +9,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "quota.h"
 #include "registry.h"
 #include "sysv.h"
+
+/* Who wants to know what is found out about entries. Called before the entry changes any further. */
+struct table_observer {
+    void (*gone)(void *data, const struct reg_entry *e);    /* its segment, behind our back */
+    void (*changed)(void *data, const struct reg_entry *e); /* owner, group or mode, likewise */
+    void *data;
+};
 
 struct table {
     const struct sysv_ops *sysv;
@@ -26,6 +34,8 @@ struct table {
     /* What only holds in this process, by entry: our own attachment, and chains by shmid. */
     void **pin;
     uint32_t *id_bucket, *id_next;
+    struct quota *quota; /* NULL: nothing is charged yet */
+    struct table_observer observer;
 };
 
 /* Take a mapped registry (ours alone from now on) for the table. -ENOMEM. */
@@ -56,15 +66,34 @@ static inline enum reg_state table_state(const struct reg_entry *e)
     return reg_word_state(atomic_load_explicit(&e->word, memory_order_relaxed));
 }
 
+/*
+ * Charge all live entries to `quota`, and from now on whatever comes and goes. -ENOMEM: nothing is charged
+ * any more.
+ */
+int table_charge(struct table *t, struct quota *quota, const struct config *config);
+
 /* The steps of an entry's life; each may be the last one of this process. */
-struct reg_entry *table_reserve(struct table *t, const struct reg_entry *fields); /* -> CREATING; NULL: full */
+/* -> CREATING; -EXFULL: no entry is free; -ENOMEM. */
+int table_reserve(struct table *t, const struct reg_entry *fields, struct reg_entry **ret);
 void table_set_key(struct reg_entry *e, int32_t key);
+void table_set_flags(struct reg_entry *e, uint32_t flags);
 void table_publish(struct table *t, struct reg_entry *e, int shmid, void *pin); /* -> LIVE */
 void *table_removing(struct table *t, struct reg_entry *e); /* -> REMOVING; gives the pin back */
 void table_clear(struct table *t, struct reg_entry *e);                         /* -> FREE */
 
-/* Note what the kernel says of owner and mode. */
-void table_note(struct reg_entry *e, const struct shmid_ds *ds);
+/* Our own attachment: NULL where there is none. */
+static inline void *table_pin(const struct table *t, const struct reg_entry *e)
+{
+    return t->pin[table_index(t, e)];
+}
+
+static inline void table_set_pin(struct table *t, const struct reg_entry *e, void *pin)
+{
+    t->pin[table_index(t, e)] = pin;
+}
+
+/* Note what the kernel says of owner and mode: true where that is news. */
+bool table_note(struct reg_entry *e, const struct shmid_ds *ds);
 void table_lease(struct reg_entry *e, int change);
 
 /* Adoption's: empty all that is derived, then put a live entry (back) in. */

@@ -1,14 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "users.h"
 
-#include <errno.h>
 #include <stdlib.h>
-
-struct user {
-    struct user *next;
-    uid_t uid;
-    unsigned connections;
-};
 
 static struct user **find(struct users *u, uid_t uid)
 {
@@ -19,28 +12,42 @@ static struct user **find(struct users *u, uid_t uid)
     return link;
 }
 
-int users_enter(struct users *u, uid_t uid, unsigned limit)
+struct user *users_find(const struct users *u, uid_t uid)
+{
+    struct user *user = u->bucket[uid % USERS_BUCKETS];
+
+    while (user && user->uid != uid)
+        user = user->next;
+    return user;
+}
+
+struct user *users_get(struct users *u, uid_t uid)
 {
     struct user **link = find(u, uid);
 
     if (!*link) {
         *link = calloc(1, sizeof(**link));
-        if (!*link)
-            return -ENOMEM;
-        (*link)->uid = uid;
+        if (*link)
+            (*link)->uid = uid;
     }
-    if ((*link)->connections >= limit)
-        return -EUSERS;
-    (*link)->connections++;
-    return 0;
+    return *link;
 }
 
-void users_leave(struct users *u, uid_t uid)
+void users_put(struct users *u, struct user *user)
 {
-    struct user **link = find(u, uid), *user = *link;
+    struct user **link;
 
-    if (user && --user->connections == 0) {
-        *link = user->next;
-        free(user);
-    }
+    if (user->connections > 0 || user->segments > 0)
+        return;
+    link = find(u, user->uid);
+    *link = user->next;
+    free(user);
+}
+
+void user_tick(struct user *user, int64_t second)
+{
+    if (user->second == second)
+        return;
+    user->second = second;
+    user->requests = user->refusals = 0;
 }

@@ -1,18 +1,36 @@
 /* SPDX-License-Identifier: MIT */
-/* How many connections each user has. */
+/* What each user has of the broker. A record exists as long as it counts something. */
 #pragma once
 
 #include <stdint.h>
 #include <sys/types.h>
 
-#define USERS_BUCKETS 256
+#define USERS_BUCKETS 1024
 
-struct user;
+struct user {
+    struct user *next;
+    uid_t uid;
+    unsigned connections, leases, waits, watches;
+    uint32_t segments; /* that it asked for */
+    uint64_t pages;    /* of them */
+    /* In the second that began last: requests, and refusals that the log has heard of. */
+    int64_t second;
+    uint32_t requests, refusals;
+    uint32_t unheard; /* refusals that the log has not heard of */
+};
 
 struct users {
     struct user *bucket[USERS_BUCKETS];
 };
 
-/* One more connection of `uid`: 0; -EUSERS at `limit`; -ENOMEM. */
-int users_enter(struct users *u, uid_t uid, unsigned limit);
-void users_leave(struct users *u, uid_t uid);
+/* The record of a user, made where there is none. NULL: no memory. */
+struct user *users_get(struct users *u, uid_t uid);
+
+/* The record, or NULL where nothing of that user is counted. */
+struct user *users_find(const struct users *u, uid_t uid);
+
+/* Something of `user` was counted down: free the record where that was the last. */
+void users_put(struct users *u, struct user *user);
+
+/* Begin another second where the clock has gone on. */
+void user_tick(struct user *user, int64_t second);

@@ -6,6 +6,7 @@
 
 #include "broker.h"
 #include "ops.h"
+#include "policy.h"
 #include "protocol.h"
 
 struct wait {
@@ -34,6 +35,7 @@ static void forget(struct broker *b, struct wait *w)
     TAILQ_REMOVE(bucket(b, w->name), w, of_name);
     TAILQ_REMOVE(&w->caller->waits, w, of_caller);
     w->caller->n_waits--;
+    w->caller->user->waits--;
     free(w);
 }
 
@@ -54,17 +56,21 @@ static void cancel_oldest(struct broker *b, struct caller *c)
 
 int waits_add(struct broker *b, struct caller *c, uint32_t serial, const char name[NAME_SIZE])
 {
-    struct wait *w = malloc(sizeof(*w));
+    struct wait *w;
 
-    if (!w)
-        return -ENOMEM;
     if (c->n_waits >= WIRE_WAITS_MAX)
         cancel_oldest(b, c);
+    if (c->user->waits >= WAITS_USER_MAX)
+        return -EDQUOT;
+    w = malloc(sizeof(*w));
+    if (!w)
+        return -ENOMEM;
     *w = (struct wait){.caller = c, .serial = serial};
     memcpy(w->name, name, NAME_SIZE);
     TAILQ_INSERT_TAIL(bucket(b, name), w, of_name);
     TAILQ_INSERT_TAIL(&c->waits, w, of_caller);
     c->n_waits++;
+    c->user->waits++;
     return 0;
 }
 
@@ -74,7 +80,8 @@ void waits_created(struct broker *b, const struct reg_entry *e)
 
     for (struct wait *w = TAILQ_FIRST(bucket(b, e->name)); w; w = next) {
         next = TAILQ_NEXT(w, of_name);
-        if (memcmp(w->name, e->name, NAME_SIZE) != 0)
+        if (memcmp(w->name, e->name, NAME_SIZE) != 0 ||
+            !policy_may_see(b, w->caller, e->uid, e->gid, e->mode))
             continue;
 
         struct {

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 
 #define BACKOFF_MAX_MS 100
+#define LOST_MAX 8 /* new connections in a row that may end before an answer */
 
 static int wait_backoff(struct backoff *b, struct deadline *d)
 {
@@ -142,12 +143,16 @@ static int link_try(struct shmd *s, struct deadline *d)
 int link_open(struct shmd *s, struct deadline *d)
 {
     struct backoff b = {.wait_ms = 1};
+    unsigned lost = 0;
     int r;
 
-    while ((r = link_try(s, d)) == -EAGAIN)
-        if (wait_backoff(&b, d) < 0)
-            return handle_fail(s, -ETIMEDOUT, "shmd at %s did not take the connection within %d "
-                               "ms: too many others wait for it", s->socket, d->timeout_ms);
+    /* Where the service manager holds the socket, the next shmd is on its way. */
+    do
+        r = link_try(s, d);
+    while ((r == -EAGAIN || (r == LINK_LOST && lost++ < LOST_MAX)) && wait_backoff(&b, d) == 0);
+    if (r == -EAGAIN)
+        return handle_fail(s, -ETIMEDOUT, "shmd at %s did not take the connection within %d ms: too "
+                           "many others wait for it", s->socket, d->timeout_ms);
     if (r == LINK_LOST)
         return handle_fail(s, -ECONNREFUSED, "%s was closed before it answered: shmd may be "
                            "stopping; try again", s->socket);

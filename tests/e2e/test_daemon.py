@@ -94,7 +94,7 @@ def test_impossible_socket(programs, path, folder):
 BAD_CONFIGS = [
     ("[shmd]\nsokcet = /x\n", 2, "sokcet"), ("[registry]\ncapacity = 0\n", 2, "capacity"),
     ("[registry]\n\ncapacity = many\n", 3, "capacity"), ("[registry]\ncapacity = 1\ncapacity = 2\n", 3, "capacity"),
-    ("[nowhere]\nx = 1\n", 2, "nowhere"), ("[policy]\nmax_mode = 0999\n", 2, "max_mode"),
+    ("[nowhere]\nx = 1\n", 1, "nowhere"), ("[policy]\nmax_mode = 0999\n", 2, "max_mode"),
     ("[limits]\nnonsense\n", 2, ""),
 ]
 

@@ -7,7 +7,7 @@ import pytest
 import shmd
 import sysv
 from shmd import entries_at, populate
-from wire import Closed, Refused
+from wire import F, Closed, Refused
 
 pytestmark = pytest.mark.failpoints
 POINTS = 400  # more than any operation has
@@ -37,9 +37,10 @@ def die_in(broker, op, n, work):
 
 @pytest.mark.parametrize("op, work", [
     ("create", lambda w: w.create("new", 4096, request_id=42, mode=0o640)),
+    ("create", lambda w: w.create("new", 4096, lifetime=F.LIFETIME_EPHEMERAL)),
     ("remove", lambda w: w.remove("old")),
     ("set", lambda w: w.set("old", mode=0o660, uid=10003, gid=10003)),
-], ids=["create", "remove", "set"])
+], ids=["create", "ephemeral", "remove", "set"])
 def test_death_at_every_step(make_broker, op, work):
     b = small(make_broker)
     for n in range(1, POINTS):
@@ -72,7 +73,7 @@ def set_word(registry, name, state, shmid):
     at = entries_at(CAPACITY)
     data = sysv.read(registry, at + CAPACITY * 256)
     for entry in range(at, len(data), 256):
-        if data[entry + 32:].startswith(name.encode() + b"\0"):
+        if data[entry + 48:].startswith(name.encode() + b"\0"):
             sysv.write(registry, (state << 32 | shmid & 0xffffffff).to_bytes(8, "little"), entry + 8)
             sysv.write(registry, b"\1", entry)  # seq: odd
             return

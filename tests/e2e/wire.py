@@ -16,16 +16,28 @@ FRAME_MAX = 8192
 REQUEST_MAX = 512
 NAME_SIZE = 128
 PAGE_RECORDS = 16
+PAGE_HOLDERS = 64
+REPORT_PROBLEMS = 48
 
-OPS = ["HELLO", "PING", "CREATE", "OPEN", "ATTACH", "DETACH", "STAT", "SET", "REMOVE", "LIST", "INFO"]
+OPS = ["HELLO", "PING", "CREATE", "OPEN", "ATTACH", "DETACH", "STAT", "SET", "REMOVE", "LIST", "INFO",
+       "WHO", "WATCH", "EVENT", "FSCK"]
 OP = {name: number for number, name in enumerate(OPS, 1)}
 FLAGS = {
     "FRAME_NOREPLY": 1,
     "BY_NAME": 0, "BY_KEY": 1, "BY_SHMID": 2,
     "CREATE_EXCLUSIVE": 1, "CREATE_MODE": 2, "CREATE_GID": 4, "CREATE_KEY": 8, "CREATE_NORESERVE": 16,
+    "CREATE_LIFETIME": 32,
+    "LIFETIME_PERSISTENT": 0, "LIFETIME_EPHEMERAL": 1, "LIFETIME_TTL": 2,
     "OPEN_WAIT": 1, "OPEN_VERIFY": 2, "OPENED_CREATED": 1, "ATTACH_READ_ONLY": 1,
     "SET_MODE": 1, "SET_UID": 2, "SET_GID": 4,
     "SEGMENT_DEST": 1, "SEGMENT_LOCKED": 2, "SEGMENT_PINNED": 4,
+    "SEGMENT_EPHEMERAL": 8, "SEGMENT_DECLARED": 16,
+    "HOLDER_READ_ONLY": 1, "HOLDER_CREATOR": 2,
+    "EVENT_CREATED": 1, "EVENT_REMOVED": 2, "EVENT_ATTACHED": 3, "EVENT_DETACHED": 4,
+    "EVENT_CHANGED": 5, "EVENT_DIED": 6, "EVENT_REFUSED": 7, "EVENT_LOST": 8,
+    "REASON_ASKED": 0, "REASON_BEHIND": 1, "REASON_UNUSED": 2, "REASON_CONFIG": 3,
+    "FSCK_REPAIR": 1,
+    "PROBLEM_GONE": 1, "PROBLEM_CHANGED": 2, "PROBLEM_UNPINNED": 3, "PROBLEM_ORPHAN": 4,
 }
 F = SimpleNamespace(**FLAGS)
 
@@ -40,7 +52,8 @@ STRUCTS = {
                 ("version_text", "32s"), ("home", "64s")],
     "target": TARGET + [NAME],
     "create": [("size", "Q"), ("request_id", "Q"), ("flags", "I"), ("mode", "I"), ("gid", "I"),
-               ("key", "i"), NAME],
+               ("key", "i"), ("lifetime", "I"), ("ttl", "I"), ("linger", "I"), ("reserved", "I"),
+               NAME],
     "open": [("target", TARGET), ("flags", "I"), ("reserved", "I"), NAME],
     "opened": [("instance", "Q"), ("size", "Q"), ("shmid", "i"), ("key", "i"), ("flags", "I"),
                ("reserved", "I"), NAME],
@@ -51,7 +64,8 @@ STRUCTS = {
                 ("dtime", "q"), ("ctime", "q"), ("created", "q"), ("shmid", "i"), ("key", "i"),
                 ("uid", "I"), ("gid", "I"), ("cuid", "I"), ("cgid", "I"), ("mode", "I"),
                 ("seq", "I"), ("cpid", "I"), ("lpid", "I"), ("flags", "I"), ("leases", "I"),
-                ("creator_uid", "I"), ("creator_pid", "I"), ("reserved", "Q")],
+                ("creator_uid", "I"), ("creator_pid", "I"), ("ttl", "I"), ("linger", "I"),
+                ("expires", "q")],
     "list": [("cursor", "I"), ("reserved", "I")],
     "page": [("cursor", "I"), ("count", "I")],
     "info": [("version_text", "32s"), ("generation", "Q"), ("started", "Q"), ("uptime", "Q"),
@@ -59,8 +73,26 @@ STRUCTS = {
              ("max_size", "Q"), ("pid", "I"), ("uid", "I"), ("capacity", "I"), ("connections", "I"),
              ("max_connections", "I"), ("max_connections_user", "I"), ("leases", "I"),
              ("max_leases", "I"), ("max_mode", "I"), ("registry_shmid", "i"), ("key_first", "i"),
-             ("key_last", "i")],
+             ("key_last", "i"), ("total_size", "Q"), ("user_bytes", "Q"), ("max_user_bytes", "Q"),
+             ("user_segments", "I"), ("max_user_segments", "I"), ("user_connections", "I"),
+             ("user_leases", "I"), ("max_user_leases", "I"), ("max_user_requests", "I"),
+             ("watches", "I"), ("max_user_watches", "I")],
+    "who": [("target", TARGET), ("cursor", "I"), ("reserved", "I"), NAME],
+    "holder": [("since", "q"), ("pid", "I"), ("uid", "I"), ("gid", "I"), ("flags", "I")],
+    "holders": [("cursor", "I"), ("count", "I")],
+    "watch": [("flags", "I"), ("reserved", "I"), NAME],
+    "event": [("when", "q"), ("instance", "Q"), ("size", "Q"), ("kind", "I"), ("reason", "I"),
+              ("shmid", "i"), ("key", "i"), ("uid", "I"), ("pid", "I"), ("owner", "I"), ("gid", "I"),
+              ("mode", "I"), ("reserved", "I"), NAME],
+    "fsck": [("flags", "I"), ("reserved", "I")],
+    "problem": [("size", "Q"), ("nattch", "Q"), ("kind", "I"), ("shmid", "i"), ("key", "i"),
+                ("mended", "I"), ("name", "128s")],
+    "report": [("checked", "I"), ("problems", "I"), ("mended", "I"), ("count", "I")],
 }
+# What a request carries.
+BODIES = {"HELLO": "hello", "CREATE": "create", "OPEN": "open", "ATTACH": "attach", "DETACH": "detach",
+          "STAT": "target", "SET": "set", "REMOVE": "target", "LIST": "list", "WHO": "who", "WATCH": "watch",
+          "FSCK": "fsck"}
 
 
 def _flat(fields):
@@ -115,6 +147,13 @@ def unpack(name, data):
     return ret
 
 
+def records(name, body, head, count):
+    """The `count` structs behind the struct `head`, which are all that the body has."""
+    at, size = size_of(head), size_of(name)
+    assert len(body) == at + count * size, (len(body), head, count)
+    return [unpack(name, body[at + i * size:]) for i in range(count)]
+
+
 def frame(op, body=b"", serial=1, flags=0, status=0, size=None):
     opcode = OP[op] if isinstance(op, str) else op
     size = 16 + len(body) if size is None else size
@@ -165,6 +204,8 @@ class Wire:
         self.sock.settimeout(timeout)
         self.serial = 0
         self.buffer = b""
+        self.watching = None  # the serial of its watch
+        self.events = []  # that came while something else was waited for
         with as_user(uid, gid, groups):
             self.sock.connect(str(path))
         if hello:
@@ -212,11 +253,20 @@ class Wire:
                 replies.append(self.read())
         return replies
 
+    def read_reply(self):
+        """One reply; events are kept for next_event()."""
+        while True:
+            reply = self.read()
+            if self.watching is None or reply.opcode != OP["EVENT"]:
+                return reply
+            assert (reply.serial, reply.status) == (self.watching, 0), reply
+            self.events.append(unpack("event", reply.body))
+
     def call(self, op, body=b"", flags=0):
         self.serial += 1
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # what it said before counts
             self.send(frame(op, body, self.serial, flags))
-        reply = self.read()
+        reply = self.read_reply()
         about_connection = reply.serial == 0 and reply.status < 0
         assert reply.serial == self.serial or about_connection, reply
         if reply.status < 0:
@@ -232,18 +282,21 @@ class Wire:
     def ping(self):
         assert self.call("PING") == b""
 
-    def create(self, name, size=4096, mode=None, gid=None, key=None, flags=0, request_id=None):
+    def create(self, name, size=4096, mode=None, gid=None, key=None, flags=0, request_id=None,
+               lifetime=None, ttl=0, linger=0):
         if mode is not None:
             flags |= F.CREATE_MODE
         if gid is not None:
             flags |= F.CREATE_GID
         if key is not None:
             flags |= F.CREATE_KEY
+        if lifetime is not None:
+            flags |= F.CREATE_LIFETIME
         if request_id is None:
             request_id = int.from_bytes(os.urandom(8), "little")
         return unpack("opened", self.call("CREATE", pack(
             "create", name=name, size=size, flags=flags, mode=mode or 0, gid=gid or 0, key=key or 0,
-            request_id=request_id)))
+            request_id=request_id, lifetime=lifetime or 0, ttl=ttl, linger=linger)))
 
     def open(self, where, flags=0):
         return unpack("opened", self.call("OPEN", pack("open", flags=flags, **target(where))))
@@ -273,12 +326,44 @@ class Wire:
             body = self.call("LIST", pack("list", cursor=cursor))
             page = unpack("page", body)
             assert page.count <= PAGE_RECORDS
-            assert len(body) == size_of("page") + page.count * size_of("segment")
-            for i in range(page.count):
-                ret.append(unpack("segment", body[size_of("page") + i * size_of("segment"):]))
+            ret += records("segment", body, "page", page.count)
             cursor = page.cursor
             if cursor == 0:
                 return ret
 
     def info(self):
         return unpack("info", self.call("INFO"))
+
+    def who(self, where):
+        """Its leases."""
+        ret, cursor = [], 0
+        while True:
+            body = self.call("WHO", pack("who", cursor=cursor, **target(where)))
+            page = unpack("holders", body)
+            assert page.count <= PAGE_HOLDERS
+            ret += records("holder", body, "holders", page.count)
+            cursor = page.cursor
+            if cursor == 0:
+                return ret
+
+    def watch(self, pattern=None, flags=0):
+        """From now on next_event() tells what happens to the names that match."""
+        named = {} if pattern is None else {"name": pattern}
+        assert self.call("WATCH", pack("watch", flags=flags, **named)) == b""
+        self.watching = self.serial
+
+    def next_event(self):
+        """The next event; blocks."""
+        if not self.events:
+            reply = self.read()
+            assert (reply.opcode, reply.serial, reply.status) == (OP["EVENT"], self.watching, 0), reply
+            self.events.append(unpack("event", reply.body))
+        return self.events.pop(0)
+
+    def fsck(self, repair=False):
+        """The report; its problems are in .found."""
+        body = self.call("FSCK", pack("fsck", flags=F.FSCK_REPAIR if repair else 0))
+        report = unpack("report", body)
+        assert report.count <= REPORT_PROBLEMS
+        report.found = records("problem", body, "report", report.count)
+        return report

@@ -29,8 +29,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     if (r == 0 &&
         (c.capacity == 0 || c.capacity > REG_CAPACITY_MAX || c.key_first > c.key_last ||
-         c.default_mode & ~c.max_mode || c.n_admins > CONFIG_ADMINS_MAX || c.max_size == 0))
+         c.default_mode & ~c.max_mode || c.admins.n > CONFIG_IDS_MAX || c.max_size == 0))
         abort();
+    if (r == 0)
+        config_done(&c);
     close(fd);
     return 0;
 }

@@ -9,7 +9,10 @@
 #include "adopt.h"
 #include "dispatch.h"
 #include "fake_sysv.h"
+#include "lease.h"
 #include "log.h"
+#include "tell.h"
+#include "watch.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -18,6 +21,12 @@ static void swallow(struct caller *c, const void *frame, size_t size)
     (void)c;
     if (size < sizeof(struct wire_header) || ((const struct wire_header *)frame)->size != size)
         abort();
+}
+
+static bool swallow_soon(struct caller *c, const void *frame, size_t size)
+{
+    swallow(c, frame, size);
+    return size % 3 != 0; /* some are lost */
 }
 
 static void check_answer(const uint8_t *out, size_t len)
@@ -33,16 +42,22 @@ static void check_answer(const uint8_t *out, size_t len)
         abort();
 }
 
-static void check_table(const struct table *t)
+static void check_table(const struct broker *b, const struct caller *c)
 {
+    const struct table *t = &b->table;
     unsigned live = 0;
+    uint64_t pages = 0;
 
     for (uint32_t i = 0; i < t->view.capacity; i++)
-        if (table_state(&t->entry[i]) == REG_LIVE)
+        if (table_state(&t->entry[i]) == REG_LIVE) {
             live++;
-        else if (table_state(&t->entry[i]) != REG_FREE)
+            pages += quota_pages(t->entry[i].size);
+        } else if (table_state(&t->entry[i]) != REG_FREE)
             abort();
     if (live != t->header->used || fake_count() != live + 1)
+        abort();
+    if (b->quota.host.pages != pages || b->quota.host.segments != live || c->user->pages != pages ||
+        c->user->segments != live || c->user->leases != c->n_leases || b->leases != c->n_leases)
         abort();
 }
 
@@ -58,7 +73,7 @@ static void serve(struct broker *b, struct caller *c, const uint8_t *data, size_
         if (used > size || (r == DISPATCH_DONE && used == 0))
             abort();
         check_answer(out, len);
-        check_table(&b->table);
+        check_table(b, c);
         data += used;
         size -= used;
     }
@@ -74,14 +89,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     log_set_level(LOG_EMERG);
     fake_reset();
-    b = (struct broker){.group_is_private = true, .send = swallow};
-    waits_init(&b.waits);
-    TAILQ_INIT(&c.waits);
+    broker_init(&b);
+    b.group_is_private = true;
+    b.send = swallow;
+    b.push = swallow_soon;
     config_init(&b.config);
     b.config.max_size = 1 << 16; /* its memory is ours */
+    b.config.public_view = !(size && data[0] & 4);
     name_of_user(c.uid, NULL, c.home);
-    if (adopt_open(&b.table, &sysv_fake, &rq, error) < 0)
+    if (adopt_open(&b.table, &sysv_fake, &rq, error) < 0 ||
+        due_init(&b.due, b.table.view.capacity) < 0 ||
+        table_charge(&b.table, &b.quota, &b.config) < 0)
         abort();
+    tell_observe(&b);
+    TAILQ_INIT(&c.waits);
+    TAILQ_INSERT_TAIL(&b.callers, &c, link);
+    c.user = users_get(&b.quota.users, c.uid);
+    c.user->connections++;
     if (size) {
         uint8_t *in = malloc(size > 1 ? size - 1 : 1); /* aligned, and its end is known to the sanitizer */
 
@@ -89,9 +113,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         serve(&b, &c, in, size - 1);
         free(in);
     }
+    watch_end(&b, &c);
     waits_drop_caller(&b, &c);
-    caller_done(&c, &b.table);
-    table_done(&b.table);
+    lease_end_all(&b, &c);
+    check_table(&b, &c);
+    c.user->connections--;
+    users_put(&b.quota.users, c.user);
+    caller_done(&c);
+    broker_done(&b);
     if (fake_attachments() != 0)
         abort();
     return 0;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "fake_sysv.h"
 
+#include "segment.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +27,7 @@ static struct fake_segment *get(int shmid)
 static int fake_find(int32_t key)
 {
     for (int i = 0; i < FAKE_MAX; i++)
-        if (get(i) && fake.segment[i].ds.shm_perm.__key == key)
+        if (key != 0 && get(i) && fake.segment[i].ds.shm_perm.__key == key)
             return i;
     return -ENOENT;
 }
@@ -76,17 +78,22 @@ static int fake_set(int shmid, uid_t uid, gid_t gid, unsigned mode)
 
     ds->shm_perm.uid = uid;
     ds->shm_perm.gid = gid;
-    ds->shm_perm.mode = (unsigned short)mode;
+    ds->shm_perm.mode = (unsigned short)((ds->shm_perm.mode & SHM_DEST) | mode);
     ds->shm_ctime = time(NULL);
     return 0;
 }
 
-/* The memory stays until fake_reset(), as if somebody held it. */
+/* As long as somebody has it attached it lives on, without its key. The memory stays until
+ * fake_reset(). */
 static int fake_remove(int shmid)
 {
-    if (!get(shmid))
+    struct fake_segment *s = get(shmid);
+
+    if (!s)
         return -EINVAL;
-    get(shmid)->there = false;
+    s->ds.shm_perm.mode |= SHM_DEST;
+    s->ds.shm_perm.__key = 0;
+    s->there = s->attached > 0;
     return 0;
 }
 
@@ -110,10 +117,24 @@ static int fake_detach(const void *address)
         if (address && s->memory == address) {
             if (s->attached-- == 0)
                 abort();
+            if (s->attached == 0 && s->ds.shm_perm.mode & SHM_DEST)
+                s->there = false;
             return 0;
         }
     }
     abort(); /* of what is not attached */
+}
+
+static int fake_last(void)
+{
+    return fake.next > 0 ? fake.next - 1 : 0;
+}
+
+static int fake_at(int slot, struct shmid_ds *ret)
+{
+    int r = fake_stat(slot, ret);
+
+    return r < 0 ? r : slot;
 }
 
 int fake_foreign(int32_t key, uint64_t size, uid_t creator)
@@ -151,4 +172,6 @@ const struct sysv_ops sysv_fake = {
     .remove = fake_remove,
     .attach = fake_attach,
     .detach = fake_detach,
+    .last = fake_last,
+    .at = fake_at,
 };

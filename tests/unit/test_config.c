@@ -75,9 +75,9 @@ static void all_settings(void **state)
     assert_false(c.public_view);
     assert_int_equal(c.key_first, 0x1000000);
     assert_int_equal(c.key_last, 0x2000000);
-    assert_int_equal(c.n_admins, 3);
-    assert_true(c.admins[1].is_group);
-    assert_int_equal(c.admins[2].id, 12345);
+    assert_int_equal(c.admins.n, 3);
+    assert_true(c.admins.list[1].is_group);
+    assert_int_equal(c.admins.list[2].id, 12345);
     assert_int_equal(c.default_mode, 0640);
     assert_int_equal(c.max_mode, 0666);
     assert_false(c.fixed_keys);
@@ -125,7 +125,7 @@ static void wrong_lines(void **state)
     wrong("[shmd]\nlog_level = loud\n", 2, "log_level");
     wrong("[shmd]\nsocket = relative\n", 2, "socket");
     wrong("[shmd]\nuser = no-such-login\n", 2, "user");
-    wrong("[quota]\nx = 1\n", 2, "quota");
+    wrong("[quota]\nx = 1\n", 1, "quota");
     wrong("capacity = 5\n", 1, "section");
     wrong("[registry]\ncapacity = 5\nnonsense\n", 3, "");
     memset(text, 'x', sizeof(text) - 1);

@@ -6,7 +6,10 @@
 #include "adopt.h"
 #include "dispatch.h"
 #include "fake_sysv.h"
+#include "lease.h"
 #include "log.h"
+#include "tell.h"
+#include "watch.h"
 
 static struct broker broker;
 static struct caller alice, root;
@@ -24,6 +27,32 @@ static void push(struct caller *c, const void *frame, size_t size)
     pushed++;
 }
 
+static bool push_soon(struct caller *c, const void *frame, size_t size)
+{
+    push(c, frame, size);
+    return true;
+}
+
+static void join(struct caller *c)
+{
+    TAILQ_INIT(&c->waits);
+    TAILQ_INSERT_TAIL(&broker.callers, c, link);
+    c->user = users_get(&broker.quota.users, c->uid);
+    c->user->connections++;
+    c->ready = true;
+}
+
+static void part(struct caller *c)
+{
+    watch_end(&broker, c);
+    waits_drop_caller(&broker, c);
+    lease_end_all(&broker, c);
+    TAILQ_REMOVE(&broker.callers, c, link);
+    c->user->connections--;
+    users_put(&broker.quota.users, c->user);
+    caller_done(c);
+}
+
 static int enter(void **state)
 {
     const struct adopt_request rq = {.socket = "/x", .capacity = 8, .public_view = true};
@@ -32,24 +61,30 @@ static int enter(void **state)
     (void)state;
     log_set_level(LOG_EMERG);
     fake_reset();
-    broker = (struct broker){.group_is_private = true, .send = push};
-    waits_init(&broker.waits);
+    broker_init(&broker);
+    broker.group_is_private = true;
+    broker.send = push;
+    broker.push = push_soon;
     config_init(&broker.config);
-    alice = (struct caller){.uid = 1001, .gid = 1001, .pid = 1, .ready = true, .home = "alice"};
-    root = (struct caller){.pid = 1, .ready = true, .home = "root"};
-    TAILQ_INIT(&alice.waits);
-    TAILQ_INIT(&root.waits);
+    if (adopt_open(&broker.table, &sysv_fake, &rq, error) < 0 ||
+        due_init(&broker.due, broker.table.view.capacity) < 0 ||
+        table_charge(&broker.table, &broker.quota, &broker.config) < 0)
+        return -1;
+    tell_observe(&broker);
+    alice = (struct caller){.uid = 1001, .gid = 1001, .pid = 1, .home = "alice"};
+    root = (struct caller){.pid = 1, .home = "root"};
+    join(&alice);
+    join(&root);
     pushed = 0;
-    return adopt_open(&broker.table, &sysv_fake, &rq, error);
+    return 0;
 }
 
 static int leave(void **state)
 {
     (void)state;
-    waits_drop_caller(&broker, &alice);
-    caller_done(&alice, &broker.table);
-    caller_done(&root, &broker.table);
-    table_done(&broker.table);
+    part(&alice);
+    part(&root);
+    broker_done(&broker);
     fake_reset();
     return 0;
 }
@@ -134,8 +169,8 @@ static void ownership(void **state)
     assert_int_equal(create(&alice, "y", 1), 0);
     assert_int_equal(ask_of(&alice, OP_SET, &set, sizeof(set), "alice/y"), -EPERM);
     assert_int_equal(ask_of(&root, OP_SET, &set, sizeof(set), "alice/y"), 0);
-    broker.config.admins[0].id = 1001;
-    broker.config.n_admins = 1;
+    broker.config.admins.list[0].id = 1001;
+    broker.config.admins.n = 1;
     assert_int_equal(ask_of(&alice, OP_REMOVE, &t, sizeof(t), "root/x"), 0);
 }
 
