@@ -60,7 +60,10 @@ static void make(struct broker *b, const struct config_segment *s)
 
     if (r == 0) {
         r = segment_create(&b->table, &rq, &e);
-        snprintf(error, sizeof(error), "%s", strerror(-r));
+        if (r == -EXFULL)
+            snprintf(error, sizeof(error), "the registry is full");
+        else if (r < 0)
+            sysv_explain(r, s->size, error);
     }
     if (r < 0) {
         log_error("[segment %s]: cannot be made: %s", s->name, error);

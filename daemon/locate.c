@@ -133,6 +133,7 @@ struct scan {
     const char *socket;
     struct located *best;
     char *error;
+    uid_t uid;
 };
 
 static int scan_one(int shmid, const struct shmid_ds *ds, void *data)
@@ -140,7 +141,7 @@ static int scan_one(int shmid, const struct shmid_ds *ds, void *data)
     struct scan *s = data;
     struct located l = {.shmid = shmid, .key = ds->shm_perm.__key};
 
-    if (ds->shm_perm.cuid != geteuid() || !is_registry_key(l.key) || shmid == s->best->shmid)
+    if (ds->shm_perm.cuid != s->uid || !is_registry_key(l.key) || shmid == s->best->shmid)
         return 0;
 
     int r = examine(s->sysv, &l, s->socket, s->error);
@@ -181,7 +182,7 @@ int locate_find(const struct sysv_ops *sysv, const char *socket, struct located 
         }
     }
     if (r >= 0) { /* also where one was found: a crash while it was moved may have left another */
-        struct scan s = {sysv, socket, best, error};
+        struct scan s = {sysv, socket, best, error, geteuid()};
 
         r = sysv_each(sysv, scan_one, &s);
     }

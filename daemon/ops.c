@@ -124,7 +124,7 @@ int ops_find(struct request *rq, const struct wire_target *target, struct reg_en
 
 static int refuse_create(struct request *rq, const struct segment_request *s, int error)
 {
-    unsigned long long size = s->size;
+    char text[SYSV_TEXT_MAX];
 
     switch (error) {
     case -EXFULL:
@@ -135,16 +135,9 @@ static int refuse_create(struct request *rq, const struct segment_request *s, in
             return request_fail(rq, error, "key 0x%08x is taken by another segment (see ipcs -m)",
                                 (unsigned)s->key);
         return request_fail(rq, error, "no free key found in key_range: somebody else uses it");
-    case -ENOSPC:
-        return request_fail(rq, error, "the kernel has no room for %llu bytes: kernel.shmmni or "
-                            "kernel.shmall is used up (see shmctl-client limits)", size);
-    case -ENOMEM:
-        return request_fail(rq, error, "the kernel has no memory for %llu bytes", size);
-    case -EINVAL:
-        return request_fail(rq, error, "%llu bytes: the kernel allows no segment of that size "
-                            "(kernel.shmmax)", size);
     default:
-        return request_fail(rq, error, "the kernel refuses: %s", strerror(-error));
+        sysv_explain(error, s->size, text);
+        return request_fail(rq, error, "%s", text);
     }
 }
 

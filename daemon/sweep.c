@@ -9,7 +9,7 @@
 #include "util.h"
 
 #define ENTRIES_A_SLICE 256
-#define LOOKS_A_SLICE 512
+#define LOOKS_A_SLICE 256
 
 static void look_at(struct table *t, struct reg_entry *e)
 {

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "util.h"
 
@@ -109,4 +111,41 @@ int sysv_each(const struct sysv_ops *sysv,
             return r;
     }
     return MIN(last, 0);
+}
+
+static void explain_space(unsigned long long size, char text[SYSV_TEXT_MAX])
+{
+    struct shminfo limit = {.shmmni = 0};
+    struct shm_info used = {.used_ids = 0};
+
+    shmctl(0, IPC_INFO, (struct shmid_ds *)(void *)&limit);
+    shmctl(0, SHM_INFO, (struct shmid_ds *)(void *)&used);
+    if ((unsigned long)used.used_ids >= limit.shmmni)
+        snprintf(text, SYSV_TEXT_MAX, "the kernel's limit kernel.shmmni of %lu segments is reached",
+                 limit.shmmni);
+    else
+        snprintf(text, SYSV_TEXT_MAX, "%llu bytes are more than the kernel's limit kernel.shmall leaves: "
+                 "of its %lu pages %lu are in use", size, limit.shmall, used.shm_tot);
+}
+
+void sysv_explain(int error, uint64_t size, char text[SYSV_TEXT_MAX])
+{
+    unsigned long long bytes = size;
+    struct shminfo limit = {.shmmax = 0};
+
+    switch (error) {
+    case -ENOSPC:
+        explain_space(bytes, text);
+        break;
+    case -EINVAL:
+        shmctl(0, IPC_INFO, (struct shmid_ds *)(void *)&limit);
+        snprintf(text, SYSV_TEXT_MAX, "%llu bytes: the kernel's limit kernel.shmmax is %lu", bytes,
+                 limit.shmmax);
+        break;
+    case -ENOMEM:
+        snprintf(text, SYSV_TEXT_MAX, "the kernel has no memory for %llu bytes", bytes);
+        break;
+    default:
+        snprintf(text, SYSV_TEXT_MAX, "the kernel refuses: %s", strerror(-error));
+    }
 }

@@ -31,3 +31,8 @@ extern const struct sysv_ops sysv_kernel;
 /* Call `each` for every segment of this IPC namespace, until it returns other than 0. */
 int sysv_each(const struct sysv_ops *sysv,
               int (*each)(int shmid, const struct shmid_ds *ds, void *data), void *data);
+
+#define SYSV_TEXT_MAX 192
+
+/* Why the kernel gave `error` for a segment of `size` bytes: which of its limits it is at, as a sentence. */
+void sysv_explain(int error, uint64_t size, char text[SYSV_TEXT_MAX]);

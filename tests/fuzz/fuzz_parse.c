@@ -47,6 +47,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     v = 4711;
     CHECK(parse_size(text, &v) == 0 || v == 4711);
     CHECK(parse_mode(text, &mode) == 0 ? mode <= 0777 : mode == 4711);
+    mode = 4711;
+    CHECK(parse_duration(text, &mode) == 0 || mode == 4711);
     CHECK((parse_key(text, &key) == 0) == (key != 0));
     CHECK(parse_timeout(text, &ms) == 0 ? ms >= -1 : ms == 4711);
     parse_bool(text, &b);
