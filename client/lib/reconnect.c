@@ -53,6 +53,7 @@ static int dial(struct shmd *s)
         if (errno != EINTR)
             return dial_failed(s, errno);
     s->fd = STEAL_FD(fd);
+    s->links++;
     return 0;
 }
 

@@ -5,7 +5,7 @@
 packages_build=(gcc libc6-dev meson ninja-build pkg-config libevent-dev libinih-dev libsystemd-dev
     libsmartcols-dev)
 packages_test=(libcmocka-dev python3-pytest g++ clang libclang-rt-14-dev util-linux strace
-    mandoc)
+    mandoc systemd dbus libpam-systemd dbus-user-session debhelper git)
 packages_bench=(redis-server)
 
 prepare_logged() { # COMMAND...: its output is shown only where it fails
