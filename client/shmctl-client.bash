@@ -19,7 +19,7 @@ _shmctl_client_columns() {
 _shmctl_client_takes_argument() {
     case $1 in
     -s | -o | --socket | --timeout | --output | --size | --mode | --group | --owner | --key | \
-        --ftok | --address | --offset | --length) return 0 ;;
+        --ftok | --address | --offset | --length | --lifetime | --ttl | --linger | --count) return 0 ;;
     esac
     return 1
 }
@@ -57,6 +57,7 @@ _shmctl_client_argument() {
     --owner) _shmctl_client_compgen -u -- "$current" ;;
     --group) _shmctl_client_compgen -g -- "$current" ;;
     --mode) _shmctl_client_compgen -W '0600 0640 0660 0400 0440' -- "$current" ;;
+    --lifetime) _shmctl_client_compgen -W 'persistent ephemeral ttl' -- "$current" ;;
     -o | --output)
         local prefix=
         [[ $current == *,* ]] && prefix=${current%,*},
@@ -104,7 +105,7 @@ _shmctl_client() {
         _shmctl_client_reply '' "$current" < <(_shmctl_client_commands "$program")
     else
         case $command in
-        open | attach | stat | set | rm | write | read | dump)
+        open | attach | stat | set | rm | who | watch | write | read | dump)
             _shmctl_client_reply '' "$current" \
                 < <(_shmctl_client_segments "$program" "${socket[@]}")
             ;;

@@ -126,13 +126,12 @@ int parse_duration(const char *text, uint32_t *ret_seconds)
     errno = 0;
 
     unsigned long long v = strtoull(text, &end, 10);
+    bool too_long = errno == ERANGE;
 
-    if (errno == ERANGE)
-        return -ERANGE;
     for (size_t i = 0; i < ARRAY_LEN(units); i++) {
         if (strcmp(end, units[i].suffix) != 0)
             continue;
-        if (v > UINT32_MAX / units[i].unit)
+        if (too_long || v > UINT32_MAX / units[i].unit)
             return -ERANGE;
         *ret_seconds = (uint32_t)(v * units[i].unit);
         return 0;

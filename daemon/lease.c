@@ -26,7 +26,7 @@ static struct reg_entry *drop(struct broker *b, struct caller *c, struct lease *
     return caller_drop_lease(c, &b->table, l);
 }
 
-static int check_limits(struct request *rq)
+int lease_check(struct request *rq)
 {
     const struct config *config = &rq->broker->config;
     const struct caller *c = rq->caller;
@@ -63,7 +63,7 @@ int op_attach(struct request *rq)
 
     struct lease *hold = caller_find_hold(c, &b->table, e);
 
-    r = hold ? 0 : check_limits(rq);
+    r = hold ? 0 : lease_check(rq);
     if (r < 0)
         return r;
     if (hold)

@@ -193,6 +193,8 @@ int op_create(struct request *rq)
         segment_check(t, e, &ds) == 0)
         return create_existing(rq, w, e);
     r = policy_create(rq, name, &s);
+    if (r == 0 && s.flags & REG_EPHEMERAL)
+        r = lease_check(rq); /* its creator's hold is one */
     if (r < 0)
         return r;
     r = segment_create(t, &s, &e);

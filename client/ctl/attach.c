@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* attach (shmat): attach, tell where and how, run a command or wait, detach (shmdt). */
 #include <poll.h>
-#include <signal.h>
 #include <spawn.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -148,8 +147,7 @@ static int run_command(struct ctl *ctl, char **command, const sigset_t *mask, in
     return wait_for_command(ctl, pid, signals);
 }
 
-/* Blocked, a signal is told even where it is ignored, as under nohup. */
-static void add_unless_ignored(sigset_t *set, int number)
+void ctl_add_unless_ignored(sigset_t *set, int number)
 {
     struct sigaction action;
 
@@ -162,9 +160,9 @@ static int use_attachment(struct ctl *ctl, const struct shmd_attachment *a, char
     sigset_t wanted, before;
 
     sigemptyset(&wanted);
-    add_unless_ignored(&wanted, SIGINT);
-    add_unless_ignored(&wanted, SIGTERM);
-    add_unless_ignored(&wanted, SIGHUP);
+    ctl_add_unless_ignored(&wanted, SIGINT);
+    ctl_add_unless_ignored(&wanted, SIGTERM);
+    ctl_add_unless_ignored(&wanted, SIGHUP);
     sigaddset(&wanted, SIGCHLD);
     signal(SIGCHLD, SIG_DFL); /* ignored, it would take the command's status away */
     sigprocmask(SIG_BLOCK, &wanted, &before);

@@ -47,6 +47,26 @@ static void kernel_part(struct table *t, const struct shmd_status *st)
     table_number(t, SEG_LPID, (unsigned)st->lpid);
 }
 
+static const char *lifetime_name(unsigned lifetime)
+{
+    static const char *const names[] = {
+        [SHMD_LIFETIME_DEFAULT] = "", [SHMD_PERSISTENT] = "persistent", [SHMD_EPHEMERAL] = "ephemeral",
+        [SHMD_TTL] = "ttl",
+    };
+
+    return lifetime < ARRAY_LEN(names) ? names[lifetime] : "";
+}
+
+static void lifetime_part(struct table *t, const struct shmd_status *st)
+{
+    table_text(t, SEG_LIFETIME, "%s", lifetime_name(st->lifetime));
+    if (st->lifetime == SHMD_TTL)
+        table_number(t, SEG_TTL, st->ttl);
+    if (st->lifetime == SHMD_EPHEMERAL)
+        table_number(t, SEG_LINGER, st->linger);
+    table_time(t, SEG_EXPIRES, st->expires / 1000000000);
+}
+
 void segment_line(struct table *t, const struct shmd_status *st, const char *brokered)
 {
     table_line(t);
@@ -61,4 +81,6 @@ void segment_line(struct table *t, const struct shmd_status *st, const char *bro
     table_user(t, SEG_CREATOR, st->creator_uid);
     table_number(t, SEG_CREATORPID, (unsigned)st->creator_pid);
     table_number(t, SEG_LEASES, st->leases);
+    table_bool(t, SEG_DECLARED, st->flags & SHMD_DECLARED);
+    lifetime_part(t, st);
 }

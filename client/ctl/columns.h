@@ -8,7 +8,8 @@ enum segment_column {
     SEG_NAME, SEG_KEY, SEG_SHMID, SEG_OWNER, SEG_UID, SEG_GROUP, SEG_GID, SEG_CUSER, SEG_CUID,
     SEG_CGROUP, SEG_CGID, SEG_PERMS, SEG_MODE, SEG_SEQ, SEG_SIZE, SEG_MEMORY, SEG_PAGES,
     SEG_NATTCH, SEG_STATUS, SEG_ATIME, SEG_DTIME, SEG_CTIME, SEG_CPID, SEG_LPID, SEG_BROKERED,
-    SEG_INSTANCE, SEG_CREATED, SEG_CREATOR, SEG_CREATORPID, SEG_LEASES, SEG_PINNED, SEG_COUNT
+    SEG_INSTANCE, SEG_CREATED, SEG_CREATOR, SEG_CREATORPID, SEG_LEASES, SEG_PINNED, SEG_LIFETIME,
+    SEG_TTL, SEG_LINGER, SEG_EXPIRES, SEG_DECLARED, SEG_COUNT
 };
 
 /* Rows that differ in what is shown by default only. */
@@ -44,6 +45,11 @@ enum segment_column {
     [SEG_CREATORPID] = {"CREATORPID", COLUMN_NUMBER, all, "process that asked the broker for it"},\
     [SEG_LEASES] = {"LEASES", COLUMN_NUMBER, all, "attachments announced to the broker"},         \
     [SEG_PINNED] = {"PINNED", COLUMN_BOOL, all, "is one of NATTCH shmd's own?"},                  \
+    [SEG_LIFETIME] = {"LIFETIME", COLUMN_TEXT, all, "persistent, ephemeral or ttl"},              \
+    [SEG_TTL] = {"TTL", COLUMN_NUMBER, all, "seconds unused after which it is removed"},          \
+    [SEG_LINGER] = {"LINGER", COLUMN_NUMBER, all, "seconds that it outlives its last lease"},     \
+    [SEG_EXPIRES] = {"EXPIRES", COLUMN_TEXT, all, "when it is removed unless it is used"},        \
+    [SEG_DECLARED] = {"DECLARED", COLUMN_BOOL, all, "is it in shmd.conf?"},                       \
     [SEG_COUNT] = {NULL, COLUMN_TEXT, false, NULL},                                               \
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <getopt.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -59,6 +60,7 @@ struct command {
     const struct ctl_option *options; /* ends with an empty one; may be NULL */
     const struct column *columns;     /* ends with an empty one; NULL: prints no table */
     int operands_min, operands_max;   /* max -1: any number */
+    bool json_lines;                  /* takes --json, though it prints no table */
     int (*run)(struct ctl *ctl, int argc, char **argv);
 };
 
@@ -67,6 +69,7 @@ struct ctl {
     const struct command *command; /* NULL until it is known */
     const char *socket;
     int timeout_ms;
+    bool timeout_given;
     bool json, noheadings, bytes, raw;
     const char *output;       /* the text of --output */
     const char *table_option; /* a table's option that was given: refused where there is no table */
@@ -77,7 +80,8 @@ struct ctl {
 
 extern const struct command command_create, command_open, command_attach, command_detach,
     command_stat, command_set, command_rm, command_list, command_limits, command_usage,
-    command_ping, command_status, command_write, command_read, command_dump;
+    command_ping, command_status, command_write, command_read, command_dump, command_who, command_watch,
+    command_fsck;
 extern const struct command *const ctl_commands[]; /* ends with NULL */
 
 /* main.c */
@@ -109,8 +113,15 @@ uint64_t arg_size(const struct ctl *ctl, const char *option);
 uint64_t arg_offset(const struct ctl *ctl, const char *option);
 int arg_mode(const struct ctl *ctl, const char *option);
 int32_t arg_key(const struct ctl *ctl, const char *option);
+uint32_t arg_duration(const struct ctl *ctl, const char *option);
+uint32_t arg_count(const struct ctl *ctl, const char *option);
 int64_t arg_user(const struct ctl *ctl, const char *option);
 int64_t arg_group(const struct ctl *ctl, const char *option);
+
+/* attach.c */
+
+/* Blocked, a signal is told even where it is ignored, as under nohup. */
+void ctl_add_unless_ignored(sigset_t *set, int number);
 
 /* broker.c */
 

@@ -33,7 +33,7 @@ static int kernel_usage(struct shm_info *ret)
 enum { LIM_SCOPE, LIM_RESOURCE, LIM_DESCRIPTION, LIM_LIMIT, LIM_USED, LIM_USE };
 
 static const struct column limits_columns[] = {
-    [LIM_SCOPE] = {"SCOPE", COLUMN_TEXT, true, "whose limit: kernel or broker"},
+    [LIM_SCOPE] = {"SCOPE", COLUMN_TEXT, true, "whose limit: kernel, broker, or yours (user)"},
     [LIM_RESOURCE] = {"RESOURCE", COLUMN_TEXT, true, "its name (the broker's: in shmd.conf)"},
     [LIM_DESCRIPTION] = {"DESCRIPTION", COLUMN_TEXT, true, "what it limits"},
     [LIM_LIMIT] = {"LIMIT", COLUMN_NUMBER, true, "the limit"},
@@ -50,12 +50,55 @@ static void limit(struct table *t, const char *scope, const char *resource, cons
     table_text(t, LIM_DESCRIPTION, "%s", description);
 }
 
+static void put_use(struct table *t, uint64_t used, uint64_t max)
+{
+    if (max)
+        table_text(t, LIM_USE, "%.2f%%", 100.0 * (double)used / (double)max);
+}
+
 static void put_used(struct table *t, uint64_t used, uint64_t max)
 {
     table_number(t, LIM_LIMIT, max);
     table_number(t, LIM_USED, used);
-    if (max)
-        table_text(t, LIM_USE, "%.2f%%", 100.0 * (double)used / (double)max);
+    put_use(t, used, max);
+}
+
+static void put_used_size(struct table *t, uint64_t used, uint64_t max)
+{
+    table_size(t, LIM_LIMIT, max);
+    table_size(t, LIM_USED, used);
+    put_use(t, used, max);
+}
+
+static void put_host(struct table *t, const struct shmd_broker *b)
+{
+    limit(t, "broker", "max_size", "Bytes of one segment, at most");
+    table_size(t, LIM_LIMIT, b->max_size);
+    limit(t, "broker", "total_size", "Bytes of all brokered segments");
+    put_used_size(t, b->bytes, b->total_size);
+    limit(t, "broker", "capacity", "Brokered segments");
+    put_used(t, b->segments, b->max_segments);
+    limit(t, "broker", "connections", "Connections");
+    put_used(t, b->connections, b->max_connections);
+    limit(t, "broker", "leases_per_connection", "Attachments one connection can announce");
+    table_number(t, LIM_LIMIT, b->max_leases);
+}
+
+static void put_user(struct table *t, const struct shmd_broker *b)
+{
+    limit(t, "user", "segments_per_user", "Segments charged to you");
+    put_used(t, b->user_segments, b->max_user_segments);
+    limit(t, "user", "size_per_user", "Bytes charged to you, in whole pages");
+    put_used_size(t, b->user_bytes, b->max_user_bytes);
+    limit(t, "user", "connections_per_user", "Connections of your user");
+    put_used(t, b->user_connections, b->max_connections_user);
+    limit(t, "user", "leases_per_user", "Announced attachments of your user");
+    put_used(t, b->user_leases, b->max_user_leases);
+    limit(t, "user", "watches_per_user", "Watches of your user");
+    table_number(t, LIM_LIMIT, b->max_user_watches);
+    limit(t, "user", "requests_per_second", "Requests of your user a second");
+    if (b->max_user_requests > 0)
+        table_number(t, LIM_LIMIT, b->max_user_requests);
 }
 
 static int run_limits(struct ctl *ctl, int argc, char **argv)
@@ -87,16 +130,8 @@ static int run_limits(struct ctl *ctl, int argc, char **argv)
     put_used(&t, used.shm_tot, info.shmall);
 
     if (ask_broker(ctl, &b)) {
-        limit(&t, "broker", "max_size", "Bytes of one segment, at most");
-        table_size(&t, LIM_LIMIT, b.max_size);
-        limit(&t, "broker", "capacity", "Brokered segments");
-        put_used(&t, b.segments, b.max_segments);
-        limit(&t, "broker", "connections", "Connections");
-        put_used(&t, b.connections, b.max_connections);
-        limit(&t, "broker", "connections_per_user", "Connections of one user");
-        table_number(&t, LIM_LIMIT, b.max_connections_user);
-        limit(&t, "broker", "leases_per_connection", "Attachments one connection can announce");
-        table_number(&t, LIM_LIMIT, b.max_leases);
+        put_host(&t, &b);
+        put_user(&t, &b);
     }
     return table_print(&t, false);
 }
@@ -113,7 +148,7 @@ const struct command command_limits = {
 enum { USE_SCOPE, USE_RESOURCE, USE_DESCRIPTION, USE_USED, USE_SIZE };
 
 static const struct column usage_columns[] = {
-    [USE_SCOPE] = {"SCOPE", COLUMN_TEXT, true, "who counts: kernel or broker"},
+    [USE_SCOPE] = {"SCOPE", COLUMN_TEXT, true, "who counts: kernel, broker, or what is yours (user)"},
     [USE_RESOURCE] = {"RESOURCE", COLUMN_TEXT, true, "its name (the kernel's: in struct shm_info)"},
     [USE_DESCRIPTION] = {"DESCRIPTION", COLUMN_TEXT, true, "what it is"},
     [USE_USED] = {"USED", COLUMN_NUMBER, true, "how many"},
@@ -165,6 +200,11 @@ static int run_usage(struct ctl *ctl, int argc, char **argv)
         usage(&t, "broker", "connections", "Connections, this one among them", b.connections);
         usage(&t, "broker", "requests", "Requests since its start", b.requests);
         usage(&t, "broker", "refused", "Requests answered with an error", b.refused);
+        usage(&t, "broker", "watches", "Watches", b.watches);
+        usage(&t, "user", "user_segments", "Segments charged to you", b.user_segments);
+        table_size(&t, USE_SIZE, b.user_bytes);
+        usage(&t, "user", "user_leases", "Announced attachments of your user", b.user_leases);
+        usage(&t, "user", "user_connections", "Connections of your user", b.user_connections);
     }
     return table_print(&t, false);
 }

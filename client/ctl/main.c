@@ -9,8 +9,9 @@
 
 const struct command *const ctl_commands[] = {
     &command_create, &command_open,   &command_attach, &command_detach, &command_stat, &command_set,
-    &command_rm,     &command_list,   &command_limits, &command_usage,  &command_ping,
-    &command_status, &command_write,  &command_read,   &command_dump,   NULL,
+    &command_rm,     &command_list,   &command_who,    &command_watch,  &command_limits, &command_usage,
+    &command_ping,   &command_status, &command_fsck,   &command_write,  &command_read,   &command_dump,
+    NULL,
 };
 
 bool ctl_close_stdout(void)

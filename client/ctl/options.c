@@ -77,6 +77,7 @@ static bool general_option(struct ctl *ctl, int c)
         r = parse_timeout(optarg, &ctl->timeout_ms);
         if (r < 0)
             bad_value(ctl, "timeout", r, "a number of seconds");
+        ctl->timeout_given = true;
         return true;
     case 'h':
         if (ctl->command)
@@ -140,12 +141,17 @@ static void add_options(struct getopt_input *in, const struct ctl_option *option
     }
 }
 
+static bool only_json(const struct ctl *ctl)
+{
+    return ctl->json && !ctl->noheadings && !ctl->output && !ctl->bytes && !ctl->raw;
+}
+
 static void check_command_line(struct ctl *ctl, int argc)
 {
     const struct command *command = ctl->command;
     int operands = argc - optind;
 
-    if (ctl->table_option && !command->columns)
+    if (ctl->table_option && !command->columns && !(command->json_lines && only_json(ctl)))
         ctl_usage(ctl, "--%s has no meaning here", ctl->table_option);
     if (operands < command->operands_min)
         ctl_usage(ctl, "an operand is missing");
@@ -228,6 +234,26 @@ int32_t arg_key(const struct ctl *ctl, const char *option)
     if (r < 0)
         bad_value(ctl, option, r, "a key (0x1234; not 0, which is IPC_PRIVATE)");
     return v;
+}
+
+uint32_t arg_duration(const struct ctl *ctl, const char *option)
+{
+    uint32_t v;
+    int r = parse_duration(optarg, &v);
+
+    if (r < 0)
+        bad_value(ctl, option, r, "a time (90, 30s, 10m, 2h, 7d)");
+    return v;
+}
+
+uint32_t arg_count(const struct ctl *ctl, const char *option)
+{
+    uint64_t v;
+    int r = parse_u64(optarg, UINT32_MAX, &v);
+
+    if (r < 0 || v == 0)
+        bad_value(ctl, option, r, "a number from 1 on");
+    return (uint32_t)v;
 }
 
 int64_t arg_user(const struct ctl *ctl, const char *option)

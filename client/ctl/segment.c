@@ -60,6 +60,7 @@ static int32_t arg_ftok(const struct ctl *ctl)
 
 enum {
     NEW_SIZE = OPTION_LONG, NEW_MODE, NEW_GROUP, NEW_EXCLUSIVE, NEW_KEY, NEW_FTOK, NEW_NORESERVE,
+    NEW_LIFETIME, NEW_TTL, NEW_LINGER,
 };
 
 static const struct ctl_option create_options[] = {
@@ -70,15 +71,42 @@ static const struct ctl_option create_options[] = {
     {"key", NEW_KEY, "KEY", "a fixed System V key, as 0x1234"},
     {"ftok", NEW_FTOK, "PATH:ID", "the key that ftok(3) makes of a file and an ID"},
     {"noreserve", NEW_NORESERVE, NULL, "commit memory page by page as touched (SHM_NORESERVE)"},
+    {"lifetime", NEW_LIFETIME, "LIFETIME", "persistent, ephemeral or ttl (default: the broker's)"},
+    {"ttl", NEW_TTL, "TIME", "remove it once unused for so long: 90, 30s, 10m, 2h, 7d"},
+    {"linger", NEW_LINGER, "TIME", "what an ephemeral one outlives its last holder"},
     {0},
 };
+
+static uint32_t arg_lifetime(const struct ctl *ctl)
+{
+    if (strcmp(optarg, "persistent") == 0)
+        return SHMD_PERSISTENT;
+    if (strcmp(optarg, "ephemeral") == 0)
+        return SHMD_EPHEMERAL;
+    if (strcmp(optarg, "ttl") == 0)
+        return SHMD_TTL;
+    ctl_usage(ctl, "--lifetime: '%s' is not persistent, ephemeral or ttl", optarg);
+}
+
+/* --ttl and --linger say which lifetime is meant, as only one has each. */
+static void check_lifetime(const struct ctl *ctl, struct shmd_create_options *o, bool ttl, bool linger)
+{
+    if (o->lifetime == SHMD_LIFETIME_DEFAULT && (ttl || linger))
+        o->lifetime = ttl ? SHMD_TTL : SHMD_EPHEMERAL;
+    if (ttl && o->lifetime != SHMD_TTL)
+        ctl_usage(ctl, "--ttl is for --lifetime ttl");
+    if (linger && o->lifetime != SHMD_EPHEMERAL)
+        ctl_usage(ctl, "--linger is for --lifetime ephemeral");
+    if (o->lifetime == SHMD_TTL && o->ttl == 0)
+        ctl_usage(ctl, ttl ? "--ttl is at least one second" : "--lifetime ttl needs --ttl");
+}
 
 static int run_create(struct ctl *ctl, int argc, char **argv)
 {
     struct shmd_create_options options = SHMD_CREATE_INIT;
     struct shmd_segment segment;
     uint64_t size = 0;
-    bool sized = false;
+    bool sized = false, ttl = false, linger = false;
     int c;
 
     while ((c = ctl_getopt(ctl, argc, argv)) != -1) {
@@ -101,6 +129,17 @@ static int run_create(struct ctl *ctl, int argc, char **argv)
         case NEW_NORESERVE:
             options.flags |= SHMD_NORESERVE;
             break;
+        case NEW_LIFETIME:
+            options.lifetime = arg_lifetime(ctl);
+            break;
+        case NEW_TTL:
+            options.ttl = arg_duration(ctl, "ttl");
+            ttl = true;
+            break;
+        case NEW_LINGER:
+            options.linger = arg_duration(ctl, "linger");
+            linger = true;
+            break;
         case NEW_KEY:
         case NEW_FTOK:
             options.key = c == NEW_KEY ? arg_key(ctl, "key") : arg_ftok(ctl);
@@ -111,6 +150,7 @@ static int run_create(struct ctl *ctl, int argc, char **argv)
     }
     if (!sized)
         ctl_usage(ctl, "--size is missing");
+    check_lifetime(ctl, &options, ttl, linger);
 
     const char *name = argv[optind];
     int r = ctl_connect(ctl);
@@ -124,10 +164,13 @@ static int run_create(struct ctl *ctl, int argc, char **argv)
 const struct command command_create = {
     .name = "create",
     .synopsis = "NAME --size SIZE [--mode MODE] [--group GROUP] [--exclusive]\n"
-                "       [--key KEY | --ftok PATH:ID] [--noreserve]",
+                "       [--key KEY | --ftok PATH:ID] [--noreserve]\n"
+                "       [--lifetime LIFETIME] [--ttl TIME] [--linger TIME]",
     .help = "Create a segment (shmget with IPC_CREAT), or open the one that is there",
     .details = "The memory is zeroed; the kernel rounds it up to whole pages. One that exists is\n"
-               "opened if it is large enough.",
+               "opened if it is large enough. A persistent one stays until it is removed; one with a\n"
+               "ttl also goes once it was unused for so long; an ephemeral one goes with its last\n"
+               "holder, and at the end of this very command if nobody holds it by then: --linger.",
     .options = create_options,
     .columns = opened_columns,
     .operands_min = 1,

@@ -46,7 +46,9 @@ enum {
     ST_VERSION, ST_PID, ST_USER, ST_SOCKET, ST_NAMESPACE, ST_STARTED, ST_UPTIME, ST_GENERATION,
     ST_SEGMENTS, ST_BYTES, ST_LEASES, ST_CONNECTIONS, ST_REQUESTS, ST_REFUSED, ST_MAXSIZE,
     ST_MAXSEGMENTS, ST_MAXCONNECTIONS, ST_MAXCONNECTIONSUSER, ST_MAXLEASES, ST_MAXMODE,
-    ST_REGISTRY, ST_KEYS,
+    ST_REGISTRY, ST_KEYS, ST_TOTALSIZE, ST_YOURSEGMENTS, ST_MAXYOURSEGMENTS, ST_YOURBYTES, ST_MAXYOURBYTES,
+    ST_YOURCONNECTIONS, ST_YOURLEASES, ST_MAXYOURLEASES, ST_MAXYOURREQUESTS, ST_WATCHES,
+    ST_MAXYOURWATCHES, ST_COUNT
 };
 
 static const struct column status_columns[] = {
@@ -72,8 +74,20 @@ static const struct column status_columns[] = {
     [ST_MAXMODE] = {"MAXMODE", COLUMN_TEXT, true, "limit: permissions that may be asked for"},
     [ST_REGISTRY] = {"REGISTRY", COLUMN_NUMBER, true, "shmid of the public registry"},
     [ST_KEYS] = {"KEYS", COLUMN_TEXT, true, "range that keys are taken from"},
-    {0},
+    [ST_TOTALSIZE] = {"TOTALSIZE", COLUMN_SIZE, true, "limit: of all segments"},
+    [ST_YOURSEGMENTS] = {"YOURSEGMENTS", COLUMN_NUMBER, true, "charged to you"},
+    [ST_MAXYOURSEGMENTS] = {"MAXYOURSEGMENTS", COLUMN_NUMBER, true, "limit: of them"},
+    [ST_YOURBYTES] = {"YOURBYTES", COLUMN_SIZE, true, "charged to you, in whole pages"},
+    [ST_MAXYOURBYTES] = {"MAXYOURBYTES", COLUMN_SIZE, true, "limit: of them"},
+    [ST_YOURCONNECTIONS] = {"YOURCONNECTIONS", COLUMN_NUMBER, true, "connections of your user now"},
+    [ST_YOURLEASES] = {"YOURLEASES", COLUMN_NUMBER, true, "announced attachments of your user"},
+    [ST_MAXYOURLEASES] = {"MAXYOURLEASES", COLUMN_NUMBER, true, "limit: of them"},
+    [ST_MAXYOURREQUESTS] = {"MAXYOURREQUESTS", COLUMN_NUMBER, true, "limit: requests of your user a second"},
+    [ST_WATCHES] = {"WATCHES", COLUMN_NUMBER, true, "now, of all users"},
+    [ST_MAXYOURWATCHES] = {"MAXYOURWATCHES", COLUMN_NUMBER, true, "limit: of one user"},
+    [ST_COUNT] = {0},
 };
+_Static_assert(ST_COUNT < COLUMNS_MAX, "too many columns");
 
 static void put_uptime(struct table *t, uint64_t seconds)
 {
@@ -93,6 +107,22 @@ static void put_limits(struct table *t, const struct shmd_broker *b)
     table_number(t, ST_MAXCONNECTIONSUSER, b->max_connections_user);
     table_number(t, ST_MAXLEASES, b->max_leases);
     table_text(t, ST_MAXMODE, "%04o", b->max_mode);
+}
+
+static void put_quota(struct table *t, const struct shmd_broker *b)
+{
+    table_size(t, ST_TOTALSIZE, b->total_size);
+    table_number(t, ST_YOURSEGMENTS, b->user_segments);
+    table_number(t, ST_MAXYOURSEGMENTS, b->max_user_segments);
+    table_size(t, ST_YOURBYTES, b->user_bytes);
+    table_size(t, ST_MAXYOURBYTES, b->max_user_bytes);
+    table_number(t, ST_YOURCONNECTIONS, b->user_connections);
+    table_number(t, ST_YOURLEASES, b->user_leases);
+    table_number(t, ST_MAXYOURLEASES, b->max_user_leases);
+    if (b->max_user_requests > 0)
+        table_number(t, ST_MAXYOURREQUESTS, b->max_user_requests);
+    table_number(t, ST_WATCHES, b->watches);
+    table_number(t, ST_MAXYOURWATCHES, b->max_user_watches);
 }
 
 static int run_status(struct ctl *ctl, int argc, char **argv)
@@ -127,6 +157,7 @@ static int run_status(struct ctl *ctl, int argc, char **argv)
     table_number(&t, ST_REQUESTS, b.requests);
     table_number(&t, ST_REFUSED, b.refused);
     put_limits(&t, &b);
+    put_quota(&t, &b);
     if (b.registry_shmid >= 0)
         table_number(&t, ST_REGISTRY, (unsigned)b.registry_shmid);
     table_text(&t, ST_KEYS, "0x%08x-0x%08x", (unsigned)b.key_first, (unsigned)b.key_last);
@@ -136,7 +167,7 @@ static int run_status(struct ctl *ctl, int argc, char **argv)
 const struct command command_status = {
     .name = "status",
     .synopsis = "",
-    .help = "Show the broker: version, process, counts and limits",
+    .help = "Show the broker: version, process, counts, limits, and your quota",
     .columns = status_columns,
     .run = run_status,
 };

@@ -173,17 +173,29 @@ void table_bool(struct table *t, unsigned column, bool yes)
     table_text(t, column, "%s", yes ? "yes" : "no");
 }
 
-void table_time(struct table *t, unsigned column, int64_t seconds)
+void time_text(char text[TIME_TEXT_SIZE], int64_t seconds)
 {
     time_t when = (time_t)seconds;
-    char date[32], zone[8];
+    char date[32] = "", zone[8] = "";
     struct tm tm;
 
-    if (seconds == 0 || !table_wants(t, column) || !localtime_r(&when, &tm))
+    *text = 0;
+    if (seconds == 0 || !localtime_r(&when, &tm))
         return;
-    strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
-    strftime(zone, sizeof(zone), "%z", &tm);
-    table_text(t, column, "%s%.3s:%s", date, zone, zone + 3);
+    if (strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm) == 0 ||
+        strftime(zone, sizeof(zone), "%z", &tm) == 0)
+        return;
+    snprintf(text, TIME_TEXT_SIZE, "%s%.3s:%s", date, zone, zone + 3);
+}
+
+void table_time(struct table *t, unsigned column, int64_t seconds)
+{
+    char text[TIME_TEXT_SIZE];
+
+    if (!table_wants(t, column))
+        return;
+    time_text(text, seconds);
+    table_text(t, column, "%s", text);
 }
 
 void table_mode(struct table *t, unsigned column, unsigned mode)
@@ -196,18 +208,24 @@ void table_mode(struct table *t, unsigned column, unsigned mode)
     table_text(t, column, "%s", text);
 }
 
+void user_text(char text[USER_TEXT_SIZE], uid_t uid)
+{
+    struct passwd *pw = getpwuid(uid);
+
+    if (pw)
+        snprintf(text, USER_TEXT_SIZE, "%s", pw->pw_name);
+    else
+        snprintf(text, USER_TEXT_SIZE, "%u", (unsigned)uid);
+}
+
 void table_user(struct table *t, unsigned column, uid_t uid)
 {
     if (!table_wants(t, column))
         return;
     if (!t->user.known || t->user.id != uid) {
-        struct passwd *pw = getpwuid(uid);
-
         t->user.known = true;
         t->user.id = uid;
-        snprintf(t->user.text, sizeof(t->user.text), "%u", (unsigned)uid);
-        if (pw)
-            snprintf(t->user.text, sizeof(t->user.text), "%s", pw->pw_name);
+        user_text(t->user.text, uid);
     }
     table_text(t, column, "%s", t->user.text);
 }

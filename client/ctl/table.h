@@ -9,6 +9,8 @@
 
 #include "ctl.h"
 
+#define USER_TEXT_SIZE 64
+
 struct table {
     const struct ctl *ctl;
     struct libscols_table *scols;
@@ -19,7 +21,7 @@ struct table {
     struct {
         bool known;
         id_t id;
-        char text[64];
+        char text[USER_TEXT_SIZE];
     } user, group;
 };
 
@@ -33,6 +35,13 @@ void table_show(struct ctl *ctl, unsigned column);
 void table_init(struct table *t, const struct ctl *ctl, const char *name);
 void table_line(struct table *t);
 bool table_wants(const struct table *t, unsigned column);
+
+/* "" where it is 0: never. */
+#define TIME_TEXT_SIZE 40
+void time_text(char text[TIME_TEXT_SIZE], int64_t seconds);
+
+/* The login, or the number. */
+void user_text(char text[USER_TEXT_SIZE], uid_t uid);
 
 void table_text(struct table *t, unsigned column, const char *fmt, ...) SHMD_PRINTF(3, 4);
 void table_number(struct table *t, unsigned column, uint64_t number);

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Attaching: shmat by the shmid that the registry gave, one IPC_STAT to see that it is the
- * segment that was meant (a shmid recurs), one send to announce the lease. The broker is asked
- * only where the registry could not tell or was behind the times.
+ * Attaching: shmat by the shmid that the registry gave, one IPC_STAT and a second look-up to see that it
+ * is the segment that was meant, one send to announce the lease. The broker is asked only where the
+ * registry could not tell or was behind the times.
+ *
+ * A shmid recurs, and within one broker it may come to mean another segment between look-up and
+ * shmat, of the same creator and size. Attached, it cannot: so what is still said of the shmid
+ * afterwards is true of what was attached.
  */
 #include "handle.h"
 
@@ -23,14 +27,45 @@ struct plan {
     uint64_t size;
 };
 
-/* A removed segment has lost its key and is still attached by others, shmd among them. Some live
- * like that from the start; for others it was somebody's ipcrm: the broker can tell. */
+/* A removed segment has lost its key and is still attached by others, shmd among them. Ephemeral
+ * ones live like that, without a key; for others it was somebody's ipcrm: the broker can tell. */
 static bool is_it(const struct shmd *s, const struct plan *p, const struct shmid_ds *ds)
 {
-    bool removed = ds->shm_perm.mode & SHM_DEST;
+    bool removed = ds->shm_perm.mode & SHM_DEST, ephemeral = p->segment.key == IPC_PRIVATE;
 
-    return ds->shm_perm.cuid == s->daemon_uid && ds->shm_segsz == p->segment.size &&
-           (removed ? p->asked : ds->shm_perm.__key == p->segment.key);
+    if (ds->shm_perm.cuid != s->daemon_uid || ds->shm_segsz != p->segment.size)
+        return false;
+    return removed ? ephemeral || p->asked : !ephemeral && ds->shm_perm.__key == p->segment.key;
+}
+
+static bool same(const struct shmd_segment *a, const struct shmd_segment *b)
+{
+    return a->instance == b->instance && a->shmid == b->shmid;
+}
+
+/* Is the shmid that is attached now still that of the instance which was looked up? 0 or STALE. */
+static int look_again(struct shmd *s, struct plan *p, struct deadline *d)
+{
+    struct shmd_segment now;
+    uint32_t link = s->links;
+
+    if (directory_find(s, p->segment.name, &now) == 0 && same(&now, &p->segment))
+        return 0;
+    if (!p->asked)
+        return STALE;
+
+    const struct wire_open request = {
+        .target = {.by = BY_NAME, .instance = p->segment.instance},
+    };
+    int r = call_opened(s, &(struct question){OP_OPEN, &request, sizeof(request), p->segment.name},
+                        &now, d);
+
+    /* Over a new connection the lease has to be announced again. */
+    if (s->links != link)
+        p->asked = false;
+    if (r == -ENOENT || r == -EIDRM || (r == 0 && !same(&now, &p->segment)))
+        return STALE;
+    return r;
 }
 
 static int shmat_flags(unsigned flags)
@@ -56,7 +91,7 @@ static int map_failed(struct shmd *s, const struct plan *p, int error)
 }
 
 /* 0, STALE or an error. A foreign segment is taken as it comes. */
-static int map(struct shmd *s, struct plan *p, bool foreign)
+static int map(struct shmd *s, struct plan *p, bool foreign, struct deadline *d)
 {
     void *mapped = shmat(p->segment.shmid, p->address, shmat_flags(p->flags));
     struct shmid_ds ds;
@@ -66,10 +101,15 @@ static int map(struct shmd *s, struct plan *p, bool foreign)
 
     int r = kernel_stat(p->segment.shmid, &ds);
 
-    if (r < 0 || (!foreign && !is_it(s, p, &ds))) {
+    if (r == -EIDRM || r == -EINVAL || (r == 0 && !foreign && !is_it(s, p, &ds)))
+        r = STALE;
+    else if (r < 0)
+        handle_fail(s, r, "cannot see what %s is: %s", p->name, strerror(-r));
+    else if (!foreign)
+        r = look_again(s, p, d);
+    if (r != 0) {
         shmdt(mapped);
-        return r < 0 && r != -EIDRM && r != -EINVAL
-                   ? handle_fail(s, r, "cannot see what %s is: %s", p->name, strerror(-r)) : STALE;
+        return r;
     }
     p->mapped = mapped;
     p->segment.size = ds.shm_segsz;
@@ -105,7 +145,7 @@ static int ask_broker(struct shmd *s, struct plan *p, struct holding *row, struc
 }
 
 /* The kernel alone knows this one: no lease. */
-static int map_foreign(struct shmd *s, struct plan *p)
+static int map_foreign(struct shmd *s, struct plan *p, struct deadline *d)
 {
     struct target target;
     int r = handle_target(s, p->name, &target);
@@ -117,7 +157,7 @@ static int map_foreign(struct shmd *s, struct plan *p)
 
     if (shmid >= 0) {
         p->segment = (struct shmd_segment){.shmid = shmid};
-        r = map(s, p, true);
+        r = map(s, p, true, d);
     }
     if (shmid < 0 || r == STALE)
         return handle_fail(s, -ENOENT, "there is no segment %s, in the broker or in the kernel",
@@ -131,11 +171,11 @@ static int map_brokered(struct shmd *s, struct plan *p, struct holding *row, str
 
     r = r == 0 ? lease_check_limit(s, d) : ask_broker(s, p, row, d);
     if (r == 0)
-        r = map(s, p, false);
+        r = map(s, p, false, d);
     if (r == STALE && !p->asked) {
         r = ask_broker(s, p, row, d);
         if (r == 0)
-            r = map(s, p, false);
+            r = map(s, p, false, d);
     }
     return r == STALE ? gone(s, p) : r;
 }
@@ -221,7 +261,7 @@ EXPORT int shmd_attach(struct shmd *s, const char *name, unsigned flags, void *a
     r = map_brokered(s, &p, row, &d);
     if (r == -ENOENT && (flags & SHMD_FOREIGN) && !target_is_name(name)) {
         foreign = true;
-        r = map_foreign(s, &p);
+        r = map_foreign(s, &p, &d);
     }
     if (r == 0)
         r = hold(s, &p, foreign, row, &d);

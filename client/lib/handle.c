@@ -52,6 +52,16 @@ int handle_target(struct shmd *s, const char *text, struct target *ret)
     return 0;
 }
 
+void text_printable(char *to, const void *from, size_t size)
+{
+    const unsigned char *c = from;
+    size_t i;
+
+    for (i = 0; i + 1 < size && c[i]; i++)
+        to[i] = c[i] >= ' ' && c[i] <= '~' ? (char)c[i] : '?';
+    to[i] = 0;
+}
+
 EXPORT int shmd_connect(struct shmd **ret, const char *socket, int timeout_ms)
 {
     struct deadline d = {.timeout_ms = timeout_ms};

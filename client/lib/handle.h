@@ -47,6 +47,7 @@ struct shmd {
     bool established; /* it was connected once, so it reconnects */
     bool welcomed;    /* the handshake of this connection is done */
     uint32_t serial;
+    uint32_t links;      /* connections made so far */
     uint32_t max_leases; /* as the broker said last */
     uint32_t waits;      /* opens that wait at the broker though their callers gave up */
     uint32_t in_start, in_end;
@@ -87,6 +88,10 @@ int handle_not_connected(struct shmd *s);
 int handle_timed_out(struct shmd *s, const struct deadline *d);
 int handle_target(struct shmd *s, const char *text, struct target *ret);
 bool target_is_name(const char *text);
+
+/* Copy up to the end of `from`, or `size` - 1 bytes: programs print it, and nothing of it may steer a
+ * terminal, whoever answered. */
+void text_printable(char *to, const void *from, size_t size);
 
 /* transport.c */
 void link_close(struct shmd *s);
@@ -144,3 +149,5 @@ void kernel_status(int shmid, const struct shmid_ds *ds, struct shmd_status *ret
 
 /* segment.c */
 int segment_of_reply(struct shmd *s, const struct reply *reply, struct shmd_segment *ret);
+void segment_name(char to[NAME_SIZE], const void *from, size_t size);
+void segment_status(const struct wire_segment *wire, struct shmd_status *ret);

@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* The calls that ask the broker, and its answers in the words of shmd.h. */
+/* The calls about one segment, and the broker's answers in the words of shmd.h. */
 #include "handle.h"
 
 #include <string.h>
 #include <sys/random.h>
 
 _Static_assert(SHMD_NAME_SIZE == NAME_SIZE, "names differ in size");
-_Static_assert((int)SHMD_DEST == SEGMENT_DEST && (int)SHMD_LOCKED == SEGMENT_LOCKED &&
-                   (int)SHMD_PINNED == SEGMENT_PINNED, "status flags differ");
+_Static_assert(SHMD_PERSISTENT == LIFETIME_PERSISTENT + 1 && SHMD_EPHEMERAL == LIFETIME_EPHEMERAL + 1 &&
+                   SHMD_TTL == LIFETIME_TTL + 1, "lifetimes differ");
 
-static void copy_name(char to[NAME_SIZE], const void *from, size_t size)
+/* A name has no blanks either. */
+void segment_name(char to[NAME_SIZE], const void *from, size_t size)
 {
-    memcpy(to, from, size);
-    to[size - 1] = 0;
-    /* Programs print it: nothing of it may steer a terminal, whoever answered. */
+    text_printable(to, from, size);
     for (char *c = to; *c; c++)
-        if (*c < '!' || *c > '~')
+        if (*c == ' ')
             *c = '?';
 }
 
@@ -37,11 +36,25 @@ int segment_of_reply(struct shmd *s, const struct reply *reply, struct shmd_segm
         .key = wire.key,
         .created = wire.flags & OPENED_CREATED ? 1 : 0,
     };
-    copy_name(ret->name, reply->body + sizeof(wire), reply->size - sizeof(wire));
+    segment_name(ret->name, reply->body + sizeof(wire), reply->size - sizeof(wire));
     return 0;
 }
 
-static void status_of_wire(const struct wire_segment *wire, struct shmd_status *ret)
+static unsigned status_flags(uint32_t wire)
+{
+    return (wire & SEGMENT_DEST ? SHMD_DEST : 0u) | (wire & SEGMENT_LOCKED ? SHMD_LOCKED : 0u) |
+           (wire & SEGMENT_PINNED ? SHMD_PINNED : 0u) |
+           (wire & SEGMENT_DECLARED ? SHMD_DECLARED : 0u);
+}
+
+static unsigned lifetime_of(const struct wire_segment *wire)
+{
+    if (wire->flags & SEGMENT_EPHEMERAL)
+        return SHMD_EPHEMERAL;
+    return wire->ttl > 0 ? SHMD_TTL : SHMD_PERSISTENT;
+}
+
+void segment_status(const struct wire_segment *wire, struct shmd_status *ret)
 {
     *ret = (struct shmd_status){
         .segment = {
@@ -52,7 +65,7 @@ static void status_of_wire(const struct wire_segment *wire, struct shmd_status *
         .gid = wire->gid,
         .cgid = wire->cgid,
         .mode = wire->mode & 0777,
-        .flags = wire->flags,
+        .flags = status_flags(wire->flags),
         .seq = wire->seq,
         .nattch = wire->nattch,
         .atime = wire->atime,
@@ -64,15 +77,30 @@ static void status_of_wire(const struct wire_segment *wire, struct shmd_status *
         .creator_uid = wire->creator_uid,
         .creator_pid = (pid_t)wire->creator_pid,
         .leases = wire->leases,
+        .lifetime = lifetime_of(wire),
+        .ttl = wire->ttl,
+        .linger = wire->linger,
+        .expires = wire->expires,
     };
-    copy_name(ret->segment.name, wire->name, sizeof(wire->name));
+    segment_name(ret->segment.name, wire->name, sizeof(wire->name));
 }
 
-EXPORT int shmd_ping(struct shmd *s, int timeout_ms)
+static int take_lifetime(struct shmd *s, const struct shmd_create_options *o, struct wire_create *w)
 {
-    struct deadline d = {.timeout_ms = timeout_ms};
-
-    return call(s, &(struct question){.op = OP_PING}, NULL, 0, &d);
+    if (o->lifetime > SHMD_TTL)
+        return handle_fail(s, -EINVAL, "unknown lifetime: %u", o->lifetime);
+    if ((o->lifetime == SHMD_TTL) != (o->ttl > 0))
+        return handle_fail(s, -EINVAL, "a ttl of at least one second belongs to the lifetime ttl, and "
+                           "to no other");
+    if (o->linger > 0 && o->lifetime != SHMD_EPHEMERAL)
+        return handle_fail(s, -EINVAL, "only an ephemeral segment lingers");
+    if (o->lifetime == SHMD_LIFETIME_DEFAULT)
+        return 0;
+    w->flags |= CREATE_LIFETIME;
+    w->lifetime = o->lifetime - 1;
+    w->ttl = o->ttl;
+    w->linger = o->linger;
+    return 0;
 }
 
 static int take_create_options(struct shmd *s, const struct shmd_create_options *o,
@@ -91,7 +119,7 @@ static int take_create_options(struct shmd *s, const struct shmd_create_options 
     w->mode = o->mode >= 0 ? (uint32_t)o->mode : 0;
     w->gid = o->gid >= 0 ? (uint32_t)o->gid : 0;
     w->key = o->key;
-    return 0;
+    return take_lifetime(s, o, w);
 }
 
 EXPORT int shmd_create(struct shmd *s, const char *name, uint64_t size,
@@ -191,7 +219,7 @@ EXPORT int shmd_stat(struct shmd *s, const char *name, struct shmd_status *ret, 
     if (r == -ENOENT && target.wire.by != BY_NAME)
         return foreign_status(s, &target.wire, name, ret);
     if (r == 0)
-        status_of_wire(&segment, ret);
+        segment_status(&segment, ret);
     return r;
 }
 
@@ -220,7 +248,7 @@ EXPORT int shmd_set(struct shmd *s, const char *name, const struct shmd_set_opti
     r = call(s, &(struct question){OP_SET, &request, sizeof(request), target.name}, &segment,
              sizeof(segment), &d);
     if (r == 0 && ret)
-        status_of_wire(&segment, ret);
+        segment_status(&segment, ret);
     return r;
 }
 
@@ -251,87 +279,6 @@ EXPORT int shmd_remove(struct shmd *s, const char *name, struct shmd_status *ret
         r = 0;
     }
     if (r == 0 && ret)
-        status_of_wire(&segment, ret);
+        segment_status(&segment, ret);
     return r;
-}
-
-/* One page to the caller's own memory: `each` may use the handle, and so its buffer, meanwhile. */
-static int fetch_page(struct shmd *s, uint32_t cursor, struct wire_page *page,
-                      struct wire_segment records[WIRE_PAGE_RECORDS], struct deadline *d)
-{
-    struct wire_list request = {.cursor = cursor};
-    struct reply reply;
-    int r = call_reply(s, &(struct question){.op = OP_LIST, .body = &request, .size = sizeof(request)},
-                       &reply, NULL, d);
-
-    if (r < 0)
-        return r;
-    if (reply.header.status < 0)
-        return reply_take(s, &reply, NULL, 0);
-    if (reply.size < sizeof(*page))
-        return link_broken(s, "a page of the wrong size");
-    memcpy(page, reply.body, sizeof(*page));
-
-    size_t bytes = page->count * sizeof(records[0]);
-
-    if (page->count > WIRE_PAGE_RECORDS || reply.size != sizeof(*page) + bytes ||
-        (page->cursor != 0 && page->cursor <= cursor))
-        return link_broken(s, "a page of the wrong size");
-    memcpy(records, reply.body + sizeof(*page), bytes);
-    return 0;
-}
-
-EXPORT int shmd_list(struct shmd *s, int (*each)(const struct shmd_status *status, void *data),
-                     void *data, int timeout_ms)
-{
-    struct deadline d = {.timeout_ms = timeout_ms};
-    struct wire_segment records[WIRE_PAGE_RECORDS];
-    struct wire_page page = {0};
-    struct shmd_status status;
-
-    do {
-        int r = fetch_page(s, page.cursor, &page, records, &d);
-
-        for (uint32_t i = 0; r == 0 && i < page.count; i++) {
-            status_of_wire(&records[i], &status);
-            r = each(&status, data);
-        }
-        if (r != 0)
-            return r;
-    } while (page.cursor != 0);
-    return 0;
-}
-
-EXPORT int shmd_broker(struct shmd *s, struct shmd_broker *ret, int timeout_ms)
-{
-    struct deadline d = {.timeout_ms = timeout_ms};
-    struct wire_info info;
-    int r = call(s, &(struct question){.op = OP_INFO}, &info, sizeof(info), &d);
-
-    if (r < 0)
-        return r;
-    *ret = (struct shmd_broker){
-        .pid = (pid_t)info.pid,
-        .uid = info.uid,
-        .generation = info.generation,
-        .started = (int64_t)info.started,
-        .uptime = info.uptime,
-        .segments = info.segments,
-        .bytes = info.bytes,
-        .requests = info.requests,
-        .refused = info.refused,
-        .connections = info.connections,
-        .leases = info.leases,
-        .max_size = info.max_size,
-        .max_segments = info.capacity,
-        .max_connections = info.max_connections,
-        .max_connections_user = info.max_connections_user,
-        .max_leases = info.max_leases,
-        .max_mode = info.max_mode,
-        .registry_shmid = info.registry_shmid,
-        .key_first = info.key_first,
-        .key_last = info.key_last,
-    };
-    memcpy(ret->version, info.version_text, sizeof(ret->version) - 1);
-    return 0;
 }

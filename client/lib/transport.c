@@ -142,18 +142,10 @@ int link_receive(struct shmd *s, const struct wire_header *request, struct reply
     }
 }
 
-/* The sentence is printed by programs: nothing of it may steer a terminal. */
 static void take_sentence(struct shmd *s, const struct reply *reply)
 {
-    size_t len = MIN(strnlen((const char *)reply->body, reply->size), sizeof(s->error) - 1);
-
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = reply->body[i];
-
-        s->error[i] = c >= ' ' && c <= '~' ? (char)c : '?';
-    }
-    s->error[len] = 0;
-    if (len == 0)
+    text_printable(s->error, reply->body, MIN(reply->size, sizeof(s->error)));
+    if (!*s->error)
         handle_fail(s, 0, "%s", strerror(-reply->header.status));
 }
 

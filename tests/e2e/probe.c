@@ -40,6 +40,56 @@ static int answer(int r, const char *fmt, ...)
     return 0;
 }
 
+static struct shmd_watch *watch;
+
+static int count_holders(const struct shmd_holder *holder, void *data)
+{
+    ++*(int *)data;
+    return holder->pid == getpid() ? holder->pid : 0;
+}
+
+static int count_problems(const struct shmd_problem *problem, void *data)
+{
+    *(int *)data += 1 << (8 * (problem->kind - 1));
+    return 0;
+}
+
+/* What only some tests ask for; false where it is none of these. */
+static int obey_more(const char *command, const char *name, const char *arg)
+{
+    struct shmd_create_options options = SHMD_CREATE_INIT;
+    struct shmd_fsck found = {0};
+    struct shmd_event ev = {0};
+    struct shmd_segment s = {0};
+    int r, n = 0;
+
+    if (strcmp(command, "create-ephemeral") == 0 || strcmp(command, "create-ttl") == 0) {
+        options.lifetime = command[7] == 'e' ? SHMD_EPHEMERAL : SHMD_TTL;
+        options.ttl = options.lifetime == SHMD_TTL ? (unsigned)number(arg) : 0;
+        options.linger = options.lifetime == SHMD_TTL ? 0 : (unsigned)number(arg);
+        r = shmd_create(broker, name, 4096, &options, &s, TIMEOUT);
+        answer(r, "%d", s.shmid);
+    } else if (strcmp(command, "who") == 0) {
+        r = shmd_who(broker, name, count_holders, &n, TIMEOUT);
+        answer(r, "%d %d", n, r == getpid());
+    } else if (strcmp(command, "watch") == 0) {
+        r = shmd_watch_open(&watch, broker, *name ? name : NULL, TIMEOUT);
+        answer(r, "watching");
+    } else if (strcmp(command, "event") == 0) {
+        r = shmd_watch_next(watch, &ev, *name ? number(name) : TIMEOUT);
+        if (r < 0)
+            printf("error %d %s\n", -r, shmd_watch_error(watch));
+        else
+            answer(r, "%u %u %d %s", ev.kind, ev.reason, ev.pid, ev.segment.name);
+    } else if (strcmp(command, "fsck") == 0) {
+        r = shmd_fsck(broker, *name ? SHMD_REPAIR : 0, &found, count_problems, &n, TIMEOUT);
+        answer(r, "%u %u %u %x", found.checked, found.problems, found.mended, n);
+    } else {
+        return 0;
+    }
+    return 1;
+}
+
 static int count(const struct shmd_status *status, void *data)
 {
     (void)status;
@@ -121,7 +171,7 @@ static void obey(const char *command, const char *name, const char *arg)
         answer(r, "%d %llu %u", info.pid, (unsigned long long)info.generation, info.leases);
     } else if (strcmp(command, "loop") == 0) {
         loop(name, number(arg));
-    } else {
+    } else if (!obey_more(command, name, arg)) {
         attached(command, number(name) & 7, arg);
     }
 }
@@ -141,6 +191,7 @@ int main(int argc, char **argv)
         if (sscanf(line, "%31s %199s %199s", command, name, arg) > 0)
             obey(command, name, arg);
     }
+    watch = shmd_watch_close(watch);
     broker = shmd_disconnect(broker);
     return 0;
 }

@@ -13,7 +13,7 @@ import threading
 import time
 
 import sysv
-from wire import Wire
+from wire import F, Wire
 
 TOP = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.path.realpath(os.environ.get("SHMD_BUILD", os.path.join(TOP, "build")))
@@ -230,8 +230,8 @@ class Broker:
         with self.connect() as w:
             listed = w.list()
             registry = w.welcome.registry_shmid
-        ids = {s.shmid for s in listed}
-        assert len(ids) == len(listed)
+        assert len({s.shmid for s in listed}) == len(listed)
+        ids = {s.shmid for s in listed if not s.flags & F.SEGMENT_DEST}  # ephemeral ones are the kernel's
         there = {s.shmid for s in sysv.segments().values() if not s.dest}
         assert there - {registry} - self.foreign == ids, (there, listed, self.log())
         return {s.name: s.shmid for s in listed}

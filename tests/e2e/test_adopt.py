@@ -78,6 +78,42 @@ def test_programs_that_hold_by_the_command(broker):
         assert w.stat("box").nattch == 1
 
 
+def test_ephemeral_over_a_restart(broker):
+    """Who is attached keeps it alive; shmd takes it up again, and is no reason for it to stay."""
+    with broker.connect() as w:
+        shmid = w.create("box", lifetime=F.LIFETIME_EPHEMERAL).shmid
+        w.create("unused", lifetime=F.LIFETIME_EPHEMERAL)
+        address = sysv.shmat(shmid)
+        broker.kill()
+    assert set(sysv.segments()) == {broker.registry, shmid}
+    broker.start()
+    with broker.connect() as w:
+        s = w.stat("box")
+        assert (s.shmid, s.key, s.nattch, s.flags & F.SEGMENT_DEST) == (shmid, 0, 2, F.SEGMENT_DEST)
+        w.attach("box")
+        sysv.shmdt(address)
+        assert w.stat("box").nattch == 1
+        w.detach()
+        assert w.list() == []
+    assert set(sysv.segments()) == {broker.registry}
+
+
+def test_ephemeral_is_no_private_one(broker):
+    """A shmid recurs: a segment without a key that nobody has removed is not taken for an ephemeral one."""
+    with broker.connect() as w:
+        gone = w.create("box", 5000, lifetime=F.LIFETIME_EPHEMERAL).shmid
+        broker.kill()
+    assert gone not in sysv.segments()
+    with open("/proc/sys/kernel/shm_next_id", "w") as f:
+        f.write(str(gone))
+    private = sysv.shmget(0, 5000, sysv.IPC_CREAT | 0o600)
+    assert private == gone
+    broker.foreign.add(private)
+    broker.start()
+    assert broker.names() == {}
+    assert sysv.segments()[private].nattch == 0
+
+
 def test_removed_while_nobody_served(broker):
     ids = populate(broker)
     broker.kill()

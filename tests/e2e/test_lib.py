@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 import shmd
+import wire as W
 
 CLIENT = os.path.join(shmd.TOP, "client")
 
@@ -22,7 +23,7 @@ def test_exported_symbols():
     exported = {line.split()[2].split("@")[0] for line in out.splitlines() if line.split()[1] in "TDBRVW"}
     assert exported == listed
     with open(os.path.join(CLIENT, "shmd.h")) as f:
-        declared = set(re.findall(r"^(?:int|struct shmd|const char) \*?(shmd_\w+)\(", f.read(), re.M))
+        declared = set(re.findall(r"^(?:int|struct \w+|const char) \*?(shmd_\w+)\(", f.read(), re.M))
     assert declared == listed
 
 
@@ -156,3 +157,141 @@ def test_two_restarts_while_idle(broker):
             broker.stop()
             broker.start()
         assert p.ok("stat x")[1].split() == ["600", "1", "2"]
+
+
+def test_lifetimes(broker):
+    with broker.probe(uid=10001) as p, broker.connect(uid=10001) as w:
+        p.ok("create-ttl t 30")
+        assert (w.stat("t").ttl, w.stat("t").linger) == (30, 0)
+        assert p.ask("create-ttl u 0")[:2] == ["error", str(errno.EINVAL)]
+        shmid = int(p.ok("create-ephemeral e 0")[0])
+        s = w.stat("e")
+        assert s.flags & W.F.SEGMENT_EPHEMERAL and s.flags & W.F.SEGMENT_DEST and s.leases == 1
+        p.ok("attach 0 e")  # found in the registry, without a key, and removed in the kernel
+        p.ok("put 0 hello")
+        assert p.ok("who e")[0] == "1"
+        with broker.probe(uid=10001) as other:
+            assert other.ok("attach 3 e")[0].strip() == str(shmid)
+            assert other.ok("get 3")[0].strip() == "hello"
+            p.ok("detach 0")
+            assert other.ok("get 3")[0].strip() == "hello"
+        shmd.until(lambda: "10001/e" not in broker.names(), "it went with its last user")
+        assert shmid not in shmd.sysv.segments()
+
+
+def test_ephemeral_across_a_restart(broker):
+    """Attached, it outlives shmd, and is announced again."""
+    with broker.probe() as p:
+        shmid = int(p.ok("create-ephemeral e 0")[0])
+        p.ok("attach 0 e")
+        p.ok("put 0 hello")
+        broker.kill()
+        broker.start()
+        assert p.ok("stat e")[1].split()[1] == "1"
+        p.ok("attach 1 e")
+        assert p.ok("get 1")[0].strip() == "hello"
+    shmd.until(lambda: broker.names() == {}, "it went with its last user")
+    assert shmid not in shmd.sysv.segments()
+
+
+def test_who(broker):
+    """More than one page of holders; the walk ends when it is told to."""
+    with broker.connect() as w, broker.probe() as p:
+        w.create("x")
+        for i in range(150):
+            w.attach("x", lease=i + 1)
+        assert p.ok("who x") == ["150", "0\n"]
+        p.ok("attach 0 x")
+        assert p.ok("who x")[1].strip() == "1"
+        assert p.ask("who y")[:2] == ["error", str(errno.ENOENT)]
+        assert len(w.who("x")) == 151
+
+
+def test_watch(broker):
+    with broker.probe() as p, broker.connect() as w:
+        p.ok("watch x*")
+        assert p.ask("event 0")[:2] == ["error", str(errno.ETIMEDOUT)]
+        w.create("y")
+        w.create("x")
+        assert p.ok("event") == ["1", "0 %d root/x\n" % os.getpid()]
+        broker.stop()
+        assert p.ask("event 0")[:2] == ["error", str(errno.ETIMEDOUT)]
+        assert "lost" in p.ask("event 0")[2]
+        assert p.ask("event 30")[:2] == ["error", str(errno.ETIMEDOUT)]
+        broker.start()
+        assert p.ok("event")[0] == "9"
+        with broker.connect() as again:
+            again.remove("y")
+            again.remove("x")
+        assert p.ok("event") == ["2", "0 %d root/x\n" % os.getpid()]
+        p.ok("ping")  # the handle's own connection is another one
+
+
+def test_fsck(broker):
+    with broker.probe() as p, broker.connect() as w:
+        shmid = w.create("x").shmid
+        assert p.ok("fsck") == ["1", "0 0 0\n"]
+        shmd.sysv.rmid(shmid)
+        assert p.ok("fsck repair") == ["1", "1 1 1\n"]
+    with broker.probe(uid=10001) as p:
+        assert p.ask("fsck")[:2] == ["error", str(errno.EPERM)]
+
+
+TRAP = r"""
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/shm.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+void *shmat(int shmid, const void *address, int flags)
+{
+    char c;
+    if (access(getenv("TRAP"), F_OK) == 0) {
+        unlink(getenv("TRAP"));
+        if (write(atoi(getenv("TRAP_OUT")), "x", 1) != 1 || read(atoi(getenv("TRAP_IN")), &c, 1) != 1)
+            abort();
+    }
+    return (void *)syscall(SYS_shmat, shmid, address, flags);
+}
+"""
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("public", ["yes", "no"])
+@pytest.mark.parametrize("lifetime", [W.F.LIFETIME_PERSISTENT, W.F.LIFETIME_EPHEMERAL])
+def test_recycled_shmid(make_broker, folder, public, lifetime):
+    """Between look-up and shmat the shmid comes to be another segment's of the same broker, key and size."""
+    knob = "/proc/sys/kernel/shm_next_id"
+    if not os.access(knob, os.W_OK):
+        pytest.skip("needs kernel.shm_next_id (root, and CONFIG_CHECKPOINT_RESTORE)")
+    broker = make_broker("[registry]\npublic = %s\n" % public)
+    broker.start()
+    trap, exe = os.path.join(folder, "trap"), os.path.join(folder, "trap.so")
+    subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-o", exe, "-"], input=TRAP, text=True, check=True)
+    out, inward = os.pipe(), os.pipe()
+    with broker.connect() as w:
+        key = 0x1234 if lifetime == W.F.LIFETIME_PERSISTENT else None
+        made = w.create("x", key=key, lifetime=lifetime)
+        env = {"LD_PRELOAD": exe, "TRAP": trap, "TRAP_OUT": out[1], "TRAP_IN": inward[0]}
+        with broker.probe(env=env, pass_fds=[out[1], inward[0]]) as p:
+            p.ok("ping")
+            with open(trap, "w"):
+                pass
+            p.process.stdin.write(b"attach 0 x\n")
+            p.process.stdin.flush()
+            assert os.read(out[0], 1) == b"x"
+            try:
+                w.remove("x")
+                with open(knob, "w") as f:
+                    f.write(str(made.shmid))
+                again = w.create("y", key=key, lifetime=lifetime)
+                assert (again.shmid, again.key) == (made.shmid, made.key)
+            finally:
+                os.write(inward[1], b"x")
+            answer = p.expect("attach 0 x", "error")
+            assert int(answer[1]) in (errno.ENOENT, errno.EIDRM), answer
+            assert shmd.sysv.segments()[again.shmid].nattch == 1
+        assert w.stat("y").leases == (1 if lifetime else 0)
+        w.remove("y")
+    for fd in (*out, *inward):
+        os.close(fd)

@@ -8,6 +8,7 @@ import pytest
 
 import shmd
 import sysv
+from layouts import CREATING, make_v1
 from wire import Refused, as_user
 
 SWEEP = "[shmd]\nsocket_mode = 0666\nsweep = 1\n"
@@ -120,8 +121,11 @@ def test_two_brokers_of_one_user(make_broker, folder, swept):
         assert found(w.fsck(repair=True)) == [(ORPHAN, "", orphan, 1)]
         assert orphan not in sysv.segments()
         assert w.fsck().problems == 0
+        # Whatever its layout, and be an entry only half made: it does not know its shmid yet.
+        make_v1(other.registry, 4096, {"root/n7": (CREATING, -1)})
+        assert w.fsck(repair=True).problems == 0
     other.start()
-    assert len(other.consistent()) == 20
+    assert len(other.consistent()) == 19
 
 
 def test_registry_that_cannot_be_read(swept):

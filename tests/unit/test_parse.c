@@ -121,6 +121,56 @@ static void modes(void **state)
     }
 }
 
+static void durations(void **state)
+{
+    static const struct {
+        const char *text;
+        int r;
+        uint32_t value;
+    } cases[] = {
+        {"0", 0, 0},
+        {"90", 0, 90},
+        {"030", 0, 30},
+        {"30s", 0, 30},
+        {"10m", 0, 600},
+        {"2h", 0, 7200},
+        {"7d", 0, 604800},
+        {"0d", 0, 0},
+        {"4294967295", 0, UINT32_MAX},
+        {"4294967296", -ERANGE, 0},
+        {"71582788m", 0, 4294967280u},
+        {"71582789m", -ERANGE, 0},
+        {"1193047h", -ERANGE, 0},
+        {"49711d", -ERANGE, 0},
+        {"18446744073709551616", -ERANGE, 0},
+        {"18446744073709551616s", -ERANGE, 0},
+        {"18446744073709551616x", -EINVAL, 0},
+        {"", -EINVAL, 0},
+        {"s", -EINVAL, 0},
+        {"-1", -EINVAL, 0},
+        {"+1", -EINVAL, 0},
+        {" 1", -EINVAL, 0},
+        {"1 ", -EINVAL, 0},
+        {"1 s", -EINVAL, 0},
+        {"1S", -EINVAL, 0},
+        {"1ms", -EINVAL, 0},
+        {"1sm", -EINVAL, 0},
+        {"1m30s", -EINVAL, 0},
+        {"1.5h", -EINVAL, 0},
+        {"0x10", -EINVAL, 0},
+        {"1w", -EINVAL, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        uint32_t v = 4711;
+
+        errno = ERANGE; /* left over from somebody else */
+        assert_int_equal(parse_duration(cases[i].text, &v), cases[i].r);
+        assert_int_equal(v, cases[i].r ? 4711 : cases[i].value);
+    }
+}
+
 static void keys(void **state)
 {
     int32_t key = 4711;
@@ -249,7 +299,7 @@ int main(void)
         cmocka_unit_test(sizes),   cmocka_unit_test(modes),
         cmocka_unit_test(keys),    cmocka_unit_test(timeouts),
         cmocka_unit_test(bools),   cmocka_unit_test(users_and_groups),
-        cmocka_unit_test(targets),
+        cmocka_unit_test(targets), cmocka_unit_test(durations),
     };
 
     return cmocka_run_group_tests_name("parse", tests, NULL, NULL);
