@@ -12,7 +12,7 @@ import shmd
 pytestmark = pytest.mark.once
 CONF = os.path.join(shmd.TOP, "conf", "shmd.conf")
 PAGES = [os.path.join(shmd.TOP, p) for p in (
-    "daemon/shmd.8", "daemon/shmd.7", "daemon/shmd.conf.5", "client/shmctl-client.1", "client/shm_write.1",
+    "daemon/shmd.8", "daemon/shmd.7", "daemon/shmd.conf.5", "daemon/shmd-users.7", "client/shmctl-client.1", "client/shm_write.1",
     "client/shm_read.1", "client/libshmd.3")]
 
 
