@@ -315,7 +315,8 @@ int shmd_watch_open(struct shmd_watch **ret, struct shmd *s, const char *pattern
 int shmd_watch_next(struct shmd_watch *w, struct shmd_event *ret, int timeout_ms);
 
 /* A descriptor that is readable when shmd_watch_next() may have an event: ask with timeout 0 until
- * -ETIMEDOUT. It changes when the broker is restarted; -1 while there is no connection. */
+ * -ETIMEDOUT. It changes when the broker is restarted; -1 while there is no connection: then only a call with a
+ * time limit above 0 makes one. */
 int shmd_watch_fd(const struct shmd_watch *w);
 const char *shmd_watch_error(const struct shmd_watch *w);
 struct shmd_watch *shmd_watch_close(struct shmd_watch *w); /* NULL is allowed; returns NULL */

@@ -102,7 +102,10 @@ size_t name_namespace_len(const char *full)
 
 void name_of_user(uid_t uid, const char *login, char out[NAMESPACE_SIZE])
 {
-    if (login && name_valid_namespace(login))
+    /* Where a login is a number, its user and the one of that uid would share a namespace. */
+    bool number = login && strspn(login, "0123456789") == strlen(login);
+
+    if (login && !number && name_valid_namespace(login))
         snprintf(out, NAMESPACE_SIZE, "%s", login);
     else
         snprintf(out, NAMESPACE_SIZE, "%u", (unsigned)uid);

@@ -37,6 +37,9 @@ socket_mode = 0666
 [policy]
 administrators = 10009 @10060
 max_mode = 0777
+[limits]
+leases_per_connection = 100000
+leases_per_user = 100000
 [namespace lab]
 users = 10002 @10060
 group = 10050

@@ -32,7 +32,7 @@ def as_daemon(make_broker, folder, config=SWEEP):
 
 
 def found(report):
-    return sorted((p.kind, p.name, p.shmid, p.mended) for p in report.records)
+    return sorted((p.kind, p.name, p.shmid, p.mended) for p in report.found)
 
 
 @pytest.mark.parametrize("attached", [False, True])
@@ -126,6 +126,7 @@ def test_two_brokers_of_one_user(make_broker, folder, swept):
         assert w.fsck(repair=True).problems == 0
     other.start()
     assert len(other.consistent()) == 19
+    swept.foreign.add(other.registry)  # moved to this layout
 
 
 def test_registry_that_cannot_be_read(swept):
@@ -164,7 +165,7 @@ def test_fsck_finds_and_mends(broker, wire):
     assert {orphan, used} <= set(sysv.segments())
     report = wire.fsck(repair=True)
     assert found(report) == [(ORPHAN, "", orphan, 1), (ORPHAN, "", used, 0)]
-    assert [p.nattch for p in report.records if p.shmid == used] == [1]
+    assert [p.nattch for p in report.found if p.shmid == used] == [1]
     sysv.shmdt(address)
     assert found(wire.fsck(repair=True)) == [(ORPHAN, "", used, 1)]
     assert wire.fsck().problems == 0
@@ -189,7 +190,7 @@ def test_fsck_after_the_registry_was_destroyed(broker):
     broker.foreign = set(ids.values())
     broker.start()
     with broker.connect() as w:
-        assert {p.shmid for p in w.fsck().records} == set(ids.values())
+        assert {p.shmid for p in w.fsck().found} == set(ids.values())
         assert set(ids.values()) <= set(sysv.segments())
         assert w.fsck(repair=True).mended == 3
     broker.foreign = set()

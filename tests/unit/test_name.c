@@ -86,6 +86,10 @@ static void namespaces(void **state)
     (void)state;
     name_of_user(1000, "alice", out);
     assert_string_equal(out, "alice");
+    name_of_user(1000, "1001", out); /* somebody else's namespace */
+    assert_string_equal(out, "1000");
+    name_of_user(1000, "1001a", out);
+    assert_string_equal(out, "1001a");
     name_of_user(1000, NULL, out);
     assert_string_equal(out, "1000");
     name_of_user(4294967294u, "", out);
