@@ -99,8 +99,8 @@ enum shmd_create_flags {
 enum shmd_lifetime {
     SHMD_LIFETIME_DEFAULT = 0, /* of the namespace: persistent, unless shmd.conf says otherwise */
     SHMD_PERSISTENT = 1,       /* until it is removed, or the host stops */
-    /* As long as somebody holds it; the kernel itself frees it, even if all of them and shmd are killed.
-     * The connection that created it holds it until it first attaches it or ends. */
+    /* As long as somebody holds it; the kernel itself frees it, even if all of them and shmd are
+     * killed. The connection that created it holds it until it first attaches it or ends. */
     SHMD_EPHEMERAL = 2,
     SHMD_TTL = 3, /* persistent, and removed once it was unused for `ttl` seconds */
 };
@@ -120,14 +120,15 @@ struct shmd_create_options {
 
 /*
  * Create segment `name` of `size` bytes, zeroed; the kernel rounds the memory up to pages. An
- * existing one that is large enough is opened instead, unless SHMD_EXCLUSIVE. `options` and `ret` may be
- * NULL. Blocks for the reply.
- * -EEXIST; -EINVAL (size 0, or the existing one is smaller); -EPERM (namespace, group, mode or key
- * is not the caller's to use); -EADDRINUSE (the fixed key is taken); -EDQUOT (a limit of the broker: the
- * sentence names it); -ENOSPC (SHMMNI or SHMALL of the kernel is used up); -ENOMEM; -EXFULL (the registry is full).
+ * existing one that is large enough is opened instead, unless SHMD_EXCLUSIVE. `options` and `ret`
+ * may be NULL. Blocks for the reply. -EEXIST; -EINVAL (size 0, or the existing one is smaller);
+ * -EPERM (namespace, group, mode or key is not the caller's to use); -EADDRINUSE (the fixed key is
+ * taken); -EDQUOT (a limit of the broker: the sentence names it); -ENOSPC (SHMMNI or SHMALL of the
+ * kernel is used up); -ENOMEM; -EXFULL (the registry is full).
  */
 int shmd_create(struct shmd *s, const char *name, uint64_t size,
-                const struct shmd_create_options *options, struct shmd_segment *ret, int timeout_ms);
+                const struct shmd_create_options *options, struct shmd_segment *ret,
+                int timeout_ms);
 
 enum shmd_open_flags {
     SHMD_WAIT = 1 << 0, /* wait until the name is created, for as long as the time limit allows */
@@ -163,10 +164,11 @@ struct shmd_attachment {
 
 /*
  * Attach a segment (shmat) and take a lease on it, that is, tell the broker who holds it. The
- * kernel decides on permission. `address` NULL lets the kernel choose. After the shmat, creator, key and
- * size are compared with what the broker said, so that a recycled shmid is never taken for the
- * segment. Blocks only where the registry cannot tell, or the socket is full. *ret is the caller's.
- * -ENOENT; -EIDRM; -EACCES (the kernel says no); -ENOMEM; -EDQUOT (leases of a connection).
+ * kernel decides on permission. `address` NULL lets the kernel choose. After the shmat, creator,
+ * key and size are compared with what the broker said, so that a recycled shmid is never taken for
+ * the segment. Blocks only where the registry cannot tell, or the socket is full. *ret is the
+ * caller's. -ENOENT; -EIDRM; -EACCES (the kernel says no); -ENOMEM; -EDQUOT (leases of a
+ * connection).
  */
 int shmd_attach(struct shmd *s, const char *name, unsigned flags, void *address,
                 struct shmd_attachment *ret, int timeout_ms);
@@ -201,7 +203,7 @@ struct shmd_status {
     unsigned leases;    /* held through the broker now */
     unsigned lifetime;  /* enum shmd_lifetime; 0 where not brokered */
     unsigned ttl, linger; /* seconds */
-    int64_t expires; /* nanoseconds since 1970: when it is removed unless it is used; 0: it is not due */
+    int64_t expires; /* nanoseconds since 1970: removed then unless it is used; 0: it is not due */
     uint32_t reserved[4];
 };
 
@@ -235,9 +237,9 @@ int shmd_set(struct shmd *s, const char *name, const struct shmd_set_options *op
 int shmd_remove(struct shmd *s, const char *name, struct shmd_status *ret, int timeout_ms);
 
 /*
- * Call `each` for every brokered segment; a value other than 0 from it ends the walk and is returned.
- * Asks the broker page by page, and blocks for the replies. Segments that come or go meanwhile may or may not
- * be seen; the others are seen once.
+ * Call `each` for every brokered segment; a value other than 0 from it ends the walk and is
+ * returned. Asks the broker page by page, and blocks for the replies. Segments that come or go
+ * meanwhile may or may not be seen; the others are seen once.
  */
 int shmd_list(struct shmd *s, int (*each)(const struct shmd_status *status, void *data), void *data,
               int timeout_ms);
@@ -257,9 +259,9 @@ struct shmd_holder {
 };
 
 /*
- * Call `each` for every lease on a segment; a value other than 0 from it ends the walk and is returned. What
- * is attached without the broker's knowledge is not told (nattch of shmd_stat() counts it). Blocks for
- * the replies. -ENOENT; -EIDRM.
+ * Call `each` for every lease on a segment; a value other than 0 from it ends the walk and is
+ * returned. What is attached without the broker's knowledge is not told (nattch of shmd_stat()
+ * counts it). Blocks for the replies. -ENOENT; -EIDRM.
  */
 int shmd_who(struct shmd *s, const char *name,
              int (*each)(const struct shmd_holder *holder, void *data), void *data, int timeout_ms);
@@ -300,11 +302,11 @@ struct shmd_event {
 struct shmd_watch; /* a connection of its own that hears of events */
 
 /*
- * Watch the segments whose full names match `pattern` ('*' and '?', also of a slash; a pattern without a
- * slash is one of the caller's own namespace; NULL: all that the caller may see), at the broker
- * of `s`, which is needed no longer afterwards. Blocks for the handshake. *ret is the caller's, to be
- * given to shmd_watch_close(). -EINVAL (the pattern); -EDQUOT (watches of a user); errors of connecting: the
- * sentence is shmd_error(s)'s.
+ * Watch the segments whose full names match `pattern` ('*' and '?', also of a slash; a pattern
+ * without a slash is one of the caller's own namespace; NULL: all that the caller may see), at the
+ * broker of `s`, which is needed no longer afterwards. Blocks for the handshake. *ret is the
+ * caller's, to be given to shmd_watch_close(). -EINVAL (the pattern); -EDQUOT (watches of a user);
+ * errors of connecting: the sentence is shmd_error(s)'s.
  */
 int shmd_watch_open(struct shmd_watch **ret, struct shmd *s, const char *pattern, int timeout_ms);
 
@@ -315,8 +317,8 @@ int shmd_watch_open(struct shmd_watch **ret, struct shmd *s, const char *pattern
 int shmd_watch_next(struct shmd_watch *w, struct shmd_event *ret, int timeout_ms);
 
 /* A descriptor that is readable when shmd_watch_next() may have an event: ask with timeout 0 until
- * -ETIMEDOUT. It changes when the broker is restarted; -1 while there is no connection: then only a call with a
- * time limit above 0 makes one. */
+ * -ETIMEDOUT. It changes when the broker is restarted; -1 while there is no connection: then only a
+ * call with a time limit above 0 makes one. */
 int shmd_watch_fd(const struct shmd_watch *w);
 const char *shmd_watch_error(const struct shmd_watch *w);
 struct shmd_watch *shmd_watch_close(struct shmd_watch *w); /* NULL is allowed; returns NULL */
@@ -345,9 +347,9 @@ struct shmd_fsck {
 };
 
 /*
- * Compare the registry with the kernel. A name whose segment has gone is let go and changes are noted;
- * with SHMD_REPAIR orphans that nobody has attached are removed and what is not pinned is pinned.
- * `each` may be NULL. For administrators. Blocks for the reply. -EPERM.
+ * Compare the registry with the kernel. A name whose segment has gone is let go and changes are
+ * noted; with SHMD_REPAIR orphans that nobody has attached are removed and what is not pinned is
+ * pinned. `each` may be NULL. For administrators. Blocks for the reply. -EPERM.
  */
 int shmd_fsck(struct shmd *s, unsigned flags, struct shmd_fsck *ret,
               int (*each)(const struct shmd_problem *problem, void *data), void *data,

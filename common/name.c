@@ -67,8 +67,9 @@ int name_resolve(const char *name, const char *ns, char out[NAME_SIZE], const ch
     if (legal(out, ns_len, NAMESPACE_SIZE - 1) &&
         legal(out + ns_len + 1, strlen(out + ns_len + 1), NAME_SIZE - 1))
         return 0;
-    *why = "a name is NAME or NAMESPACE/NAME of letters, digits and ._-@+$, and neither part starts "
-           "with '.' or '-'";
+    *why =
+        "a name is NAME or NAMESPACE/NAME of letters, digits and ._-@+$, and neither part starts "
+        "with '.' or '-'";
     return -EINVAL;
 }
 

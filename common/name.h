@@ -34,5 +34,6 @@ bool name_matches(const char *pattern, const char *full);
 /* The length of the namespace of a full name. */
 size_t name_namespace_len(const char *full);
 
-/* The namespace of a user, from `login` (NULL where there is none); a login that is a number is none. */
+/* The namespace of a user, from `login` (NULL where there is none); a login that is a number is
+ * none. */
 void name_of_user(uid_t uid, const char *login, char out[NAMESPACE_SIZE]);

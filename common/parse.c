@@ -141,7 +141,8 @@ int parse_duration(const char *text, uint32_t *ret_seconds)
 
 int parse_bool(const char *text, bool *ret)
 {
-    static const char *const yes[] = {"yes", "true", "on", "1"}, *const no[] = {"no", "false", "off", "0"};
+    static const char *const yes[] = {"yes", "true", "on", "1"};
+    static const char *const no[] = {"no", "false", "off", "0"};
 
     for (size_t i = 0; i < ARRAY_LEN(yes); i++) {
         bool is_yes = strcasecmp(text, yes[i]) == 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Texts that people write, into numbers: whole, in range, or -EINVAL / -ERANGE and nothing stored. */
+/* Texts that people write, into numbers: whole, in range, or -EINVAL / -ERANGE and nothing
+ * stored. */
 #pragma once
 
 #include <stdbool.h>

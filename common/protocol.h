@@ -7,8 +7,8 @@
  * that every struct in a buffer of them is aligned. Numbers are in native byte order. The first
  * frame of a connection is OP_HELLO. Every request gets one reply with its opcode and serial, in
  * order unless the request asked to wait; many may be on their way at once. A reply with
- * status < 0 (a negative errno) carries a text instead, the reason in a sentence. A frame that is no
- * frame gets such a reply, and the connection is closed.
+ * status < 0 (a negative errno) carries a text instead, the reason in a sentence. A frame that is
+ * no frame gets such a reply, and the connection is closed.
  */
 #pragma once
 
@@ -195,7 +195,7 @@ struct wire_segment {
     uint32_t leases;
     uint32_t creator_uid, creator_pid; /* who asked the broker for it */
     uint32_t ttl, linger;              /* seconds */
-    int64_t expires; /* nanoseconds since 1970: when it is next looked at whether it is still used; 0 */
+    int64_t expires; /* nanoseconds since 1970: when it is next seen whether it is used; 0: never */
 };
 
 #define WIRE_PAGE_RECORDS 16
@@ -261,7 +261,9 @@ struct wire_holders {
     struct wire_holder records[];
 };
 
-/* With no pattern, or "*": all that the caller may see. '*' and '?' match any letters, a slash too. */
+/* With no pattern, or "*": all that the caller may see. '*' and '?' match any letters, a slash
+
+ * too. */
 struct wire_watch {
     uint32_t flags; /* none yet */
     uint32_t reserved;
@@ -307,10 +309,10 @@ struct wire_fsck {
 };
 
 enum wire_problem_kind {
-    PROBLEM_GONE = 1,    /* its segment was removed behind the broker's back; the name is free now */
+    PROBLEM_GONE = 1, /* its segment was removed behind the broker's back; the name is free now */
     PROBLEM_CHANGED = 2, /* owner, group or mode were changed behind the broker's back; noted now */
     PROBLEM_UNPINNED = 3, /* shmd cannot attach it: RemoveIPC may take it. Repair pins it */
-    PROBLEM_ORPHAN = 4,  /* of our creator and key range, and in no registry. Repair removes it */
+    PROBLEM_ORPHAN = 4,   /* of our creator and key range, and in no registry. Repair removes it */
 };
 
 struct wire_problem {
@@ -358,7 +360,8 @@ WIRE_FITS(wire_fsck, 8);
 WIRE_FITS(wire_problem, 160);
 WIRE_FITS(wire_report, 16);
 
-_Static_assert(sizeof(struct wire_header) + sizeof(struct wire_create) + NAME_SIZE <= WIRE_REQUEST_MAX,
+_Static_assert(sizeof(struct wire_header) + sizeof(struct wire_create) + NAME_SIZE <=
+                   WIRE_REQUEST_MAX,
                "request");
 _Static_assert(NAME_SIZE % 8 == 0 && WIRE_TEXT_MAX % 8 == 0, "texts");
 _Static_assert(sizeof(struct wire_header) + sizeof(struct wire_page) +

@@ -56,7 +56,7 @@ struct reg_header {
 };
 
 enum reg_flags {
-    REG_EPHEMERAL = 1 << 0, /* removed (IPC_RMID) at birth: it has no key and goes with its last user */
+    REG_EPHEMERAL = 1 << 0, /* removed (IPC_RMID) at birth: no key, and goes with its last user */
     REG_DECLARED = 1 << 1,  /* a [segment] of shmd.conf */
 };
 

@@ -28,14 +28,17 @@ static int check_group(struct broker *b)
     if (b->group_is_private)
         return 0;
     if (b->is_private) {
-        log_info("group %u has other members, whom the kernel would let into every segment with group "
-                 "bits: such modes are refused", (unsigned)getegid());
+        log_info(
+            "group %u has other members, whom the kernel would let into every segment with group "
+            "bits: such modes are refused",
+            (unsigned)getegid());
         return 0;
     }
-    log_error("group %u, the primary group of uid %u, has other members: the kernel would let them into "
-              "every segment with group bits, as it counts the creator's group too. Run shmd as a user "
-              "whose group is its own, and let another group open the socket (socket_group)",
-              (unsigned)getegid(), (unsigned)geteuid());
+    log_error(
+        "group %u, the primary group of uid %u, has other members: the kernel would let them into "
+        "every segment with group bits, as it counts the creator's group too. Run shmd as a user "
+        "whose group is its own, and let another group open the socket (socket_group)",
+        (unsigned)getegid(), (unsigned)geteuid());
     return -EPERM;
 }
 

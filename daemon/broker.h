@@ -32,7 +32,8 @@ struct broker {
 
     /* Set by the server. Send a frame to a caller, who may or may not be the one being served. */
     void (*send)(struct caller *c, const void *frame, size_t size);
-    /* Likewise, but soon, and only where not much is waiting for that caller already: else false. */
+    /* Likewise, but soon, and only where not much is waiting for that caller already: else
+     * false. */
     bool (*push)(struct caller *c, const void *frame, size_t size);
     /* Something is due at that time (CLOCK_MONOTONIC, nanoseconds), sooner than all before. */
     void (*arm)(struct broker *b, int64_t when);
@@ -43,8 +44,8 @@ struct broker {
 void broker_init(struct broker *b);
 
 /*
- * Adopt what is there, count it, and make what is declared. -EBUSY: another shmd works on this registry;
- * other errors. All has been logged.
+ * Adopt what is there, count it, and make what is declared. -EBUSY: another shmd works on this
+ * registry; other errors. All has been logged.
  */
 int broker_start(struct broker *b, const char *socket);
 

@@ -35,7 +35,9 @@ static int read_groups(struct caller *c, int fd)
     }
 }
 
-/* Reading the user database costs more than all the rest of a connection: remember the last ones. */
+/* Reading the user database costs more than all the rest of a connection: remember the last
+
+ * ones. */
 static int home_of(uid_t uid, char home[NAMESPACE_SIZE])
 {
     static struct {
@@ -50,7 +52,8 @@ static int home_of(uid_t uid, char home[NAMESPACE_SIZE])
     if (slot->uid != uid || slot->until <= now.tv_sec) {
         struct passwd *pw = (errno = 0, getpwuid(uid));
 
-        /* A data base that cannot be read knows nothing; a wrong namespace would be worse than none. */
+        /* A data base that cannot be read knows nothing; a wrong namespace would be worse than
+         * none. */
         if (!pw && (errno == EIO || errno == ENOMEM || errno == EMFILE || errno == ENFILE ||
                     errno == EAGAIN || errno == ETIMEDOUT || errno == ECONNREFUSED))
             return -EAGAIN;

@@ -51,23 +51,24 @@ struct caller {
 };
 
 /*
- * Identity of the other end of a connected Unix socket (SO_PEERCRED, SO_PEERGROUPS). -EOVERFLOW: from
- * a user namespace whose ids mean nothing here; -ENOMEM; or what getsockopt said.
+ * Identity of the other end of a connected Unix socket (SO_PEERCRED, SO_PEERGROUPS). -EOVERFLOW:
+ * from a user namespace whose ids mean nothing here; -ENOMEM; or what getsockopt said.
  */
 int caller_init(struct caller *c, int fd);
 void caller_done(struct caller *c);
 
 /*
  * A descriptor that is readable once the process at the other end has ended (SO_PEERPIDFD, else
- * pidfd_open: then the pid may be that of a process which passed its connection on and ended). -ESRCH: it
- * has; another errno: this kernel cannot tell.
+ * pidfd_open: then the pid may be that of a process which passed its connection on and ended).
+ * -ESRCH: it has; another errno: this kernel cannot tell.
  */
 int caller_pidfd(const struct caller *c, int fd);
 
 bool caller_in_group(const struct caller *c, gid_t gid);
 bool caller_is_one_of(const struct caller *c, const struct config_ids *ids);
 
-/* Leases: their ids are the client's. LEASE_CREATOR is not: the hold of who created an ephemeral segment. */
+/* Leases: their ids are the client's. LEASE_CREATOR is not: the hold of who created an ephemeral
+ * segment. */
 #define LEASE_CREATOR 0
 
 struct lease *caller_find_lease(struct caller *c, uint32_t id);

@@ -106,8 +106,8 @@ static void check_namespace(struct config_parser *p, struct config_namespace *ns
     if (ns->default_mode == CONFIG_MODE_UNSET)
         ns->default_mode = c->default_mode & ns->max_mode;
     if (ns->default_mode & ~ns->max_mode)
-        config_wrong(p, "[namespace %s]: default_mode %04o has bits that max_mode %04o denies", ns->name,
-                     ns->default_mode, ns->max_mode);
+        config_wrong(p, "[namespace %s]: default_mode %04o has bits that max_mode %04o denies",
+                     ns->name, ns->default_mode, ns->max_mode);
     else if ((ns->lifetime == LIFETIME_TTL) != (ns->ttl > 0))
         config_wrong(p, "[namespace %s]: ttl goes with lifetime = ttl", ns->name);
     else if (ns->linger > 0 && ns->lifetime != LIFETIME_EPHEMERAL)
@@ -141,11 +141,14 @@ static void check_segment(struct config_parser *p, struct config_segment *sg)
         config_wrong(p, "[segment %s]: size %llu is beyond max_size %llu", sg->name,
                      (unsigned long long)sg->size, (unsigned long long)c->max_size);
     else if (sg->mode & ~max_mode)
-        config_wrong(p, "[segment %s]: mode %04o has bits that max_mode %04o denies", sg->name, sg->mode,
-                     max_mode);
+        config_wrong(p, "[segment %s]: mode %04o has bits that max_mode %04o denies", sg->name,
+                     sg->mode, max_mode);
     else if (sg->key != 0 && key_is_taken(c, sg))
-        config_wrong(p, "[segment %s]: key 0x%08x is another segment's, or of key_range or the range of "
-                     "registries", sg->name, (unsigned)sg->key);
+        config_wrong(
+            p,
+            "[segment %s]: key 0x%08x is another segment's, or of key_range or the range of "
+            "registries",
+            sg->name, (unsigned)sg->key);
 }
 
 /* What a line alone does not show. */

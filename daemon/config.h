@@ -88,7 +88,7 @@ const struct config_namespace *config_namespace(const struct config *c, const ch
                                                 size_t len);
 
 /*
- * Read `path` over the defaults into *c. A file that is not there is fine unless `must_exist`. 0, or a
- * negative errno with "file:line: reason" in `error`, and *c is not touched.
+ * Read `path` over the defaults into *c. A file that is not there is fine unless `must_exist`. 0,
+ * or a negative errno with "file:line: reason" in `error`, and *c is not touched.
  */
 int config_load(struct config *c, const char *path, bool must_exist, char error[CONFIG_ERROR_MAX]);

@@ -224,8 +224,10 @@ static int begin_namespace(struct config_parser *p, const char *name)
     struct config *c = &p->config;
 
     if (!name_valid_namespace(name))
-        return config_wrong(p, "[namespace %s]: a namespace has letters, digits and ._-@+$, and does "
-                            "not start with '.' or '-'", name);
+        return config_wrong(p,
+                            "[namespace %s]: a namespace has letters, digits and ._-@+$, and does "
+                            "not start with '.' or '-'",
+                            name);
     if (config_namespace(c, name, strlen(name)))
         return config_wrong(p, "[namespace %s] is there a second time", name);
     if (c->n_namespaces == CONFIG_NAMESPACES_MAX)
@@ -293,7 +295,8 @@ int config_section(struct config_parser *p, const char *name)
 int config_value(struct config_parser *p, const char *key, const char *v)
 {
     struct config *c = &p->config;
-    struct config_namespace *ns = p->kind == KIND_NAMESPACE ? &c->namespaces[c->n_namespaces - 1] : NULL;
+    struct config_namespace *ns =
+        p->kind == KIND_NAMESPACE ? &c->namespaces[c->n_namespaces - 1] : NULL;
     struct config_segment *sg = p->kind == KIND_SEGMENT ? &c->segments[c->n_segments - 1] : NULL;
     const char *section = ns ? "namespace" : sg ? "segment" : p->section;
     unsigned number = 0;

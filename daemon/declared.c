@@ -80,8 +80,9 @@ static void adjust(struct broker *b, const struct config_segment *s, struct reg_
     struct shmid_ds now;
 
     if (e->size != s->size)
-        log_warning("[segment %s]: it is there with %llu bytes, not %llu, and stays so until it is removed",
-                    s->name, (unsigned long long)e->size, (unsigned long long)s->size);
+        log_warning(
+            "[segment %s]: it is there with %llu bytes, not %llu, and stays so until it is removed",
+            s->name, (unsigned long long)e->size, (unsigned long long)s->size);
     if (ds->shm_perm.uid == rq.uid && ds->shm_perm.gid == rq.gid &&
         (ds->shm_perm.mode & 0777u) == rq.mode)
         return;

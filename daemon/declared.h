@@ -7,5 +7,6 @@
 /* Mark the entries that the config in force declares, and only those. Before quotas are counted. */
 void declared_mark(struct broker *b);
 
-/* Make those that are not there, and give all the owner, group and mode declared. What cannot be done is logged. */
+/* Make those that are not there, and give all the owner, group and mode declared. What cannot be
+ * done is logged. */
 void declared_make(struct broker *b);

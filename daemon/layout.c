@@ -55,7 +55,8 @@ static const void *at(const struct layout *l, uint32_t index)
 
 uint64_t layout_word(const struct layout *l, uint32_t index)
 {
-    return atomic_load_explicit(&((const struct reg_entry *)at(l, index))->word, memory_order_acquire);
+    return atomic_load_explicit(&((const struct reg_entry *)at(l, index))->word,
+                                memory_order_acquire);
 }
 
 int32_t layout_key(const struct layout *l, uint32_t index)

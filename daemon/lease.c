@@ -8,7 +8,8 @@
 
 _Static_assert((int)HOLDER_READ_ONLY == (int)ATTACH_READ_ONLY, "flags of a lease");
 
-static int take(struct broker *b, struct caller *c, struct reg_entry *e, uint32_t id, uint32_t flags)
+static int take(struct broker *b, struct caller *c, struct reg_entry *e, uint32_t id,
+                uint32_t flags)
 {
     int r = caller_add_lease(c, &b->table, e, id, flags);
 
@@ -112,8 +113,8 @@ void lease_end_all(struct broker *b, struct caller *c)
     }
 }
 
-/* Holders in the order of their connections: a cursor counts them, so one that comes or goes meanwhile
- * may make another be told twice, or not at all. */
+/* Holders in the order of their connections: a cursor counts them, so one that comes or goes
+ * meanwhile may make another be told twice, or not at all. */
 int op_who(struct request *rq)
 {
     const struct wire_who *w = rq->body;

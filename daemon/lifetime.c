@@ -27,7 +27,9 @@ static void set_due(struct broker *b, const struct reg_entry *e, int64_t seconds
         b->arm(b, when);
 }
 
-/* Nobody holds it any more. Who has it attached without a lease keeps it, and shmd need not know. */
+/* Nobody holds it any more. Who has it attached without a lease keeps it, and shmd need not
+
+ * know. */
 static void let_go(struct broker *b, struct reg_entry *e)
 {
     struct table *t = &b->table;

@@ -29,7 +29,8 @@ static int resolve(struct listen *l, const char *path, char error[LISTEN_ERROR_M
     if (strlen(path) >= LISTEN_PATH_MAX)
         return fail(error, -ENAMETOOLONG, "%s: a socket's path has at most %d bytes", path,
                     LISTEN_PATH_MAX - 1);
-    snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) + 1 : 2, slash ? path : "./");
+    snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) + 1 : 2,
+             slash ? path : "./");
     if (mkdir(folder, 0755) < 0 && errno != EEXIST)
         return fail(error, -errno, "cannot make %s: %s", folder, strerror(errno));
     if (!realpath(folder, real))
@@ -41,8 +42,8 @@ static int resolve(struct listen *l, const char *path, char error[LISTEN_ERROR_M
     int n = snprintf(l->path, sizeof(l->path), "%s/%s", strcmp(real, "/") ? real : "", slash);
 
     if (n < 0 || n >= LISTEN_PATH_MAX)
-        return fail(error, -ENAMETOOLONG, "%.128s...: a socket's path has at most %d bytes", l->path,
-                    LISTEN_PATH_MAX - 1);
+        return fail(error, -ENAMETOOLONG, "%.128s...: a socket's path has at most %d bytes",
+                    l->path, LISTEN_PATH_MAX - 1);
     return 0;
 }
 
@@ -74,7 +75,8 @@ int listen_lock(struct listen *l, const char *path, char error[LISTEN_ERROR_MAX]
     if (l->lock < 0 || fstat(l->lock, &st) < 0)
         return fail(error, -errno, "cannot open %.200s: %s", lock, strerror(errno));
     if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_nlink != 1)
-        return fail(error, -EPERM, "%.200s is not a file of ours: somebody else put it there", lock);
+        return fail(error, -EPERM, "%.200s is not a file of ours: somebody else put it there",
+                    lock);
     if (flock(l->lock, LOCK_EX | LOCK_NB) == 0)
         return 0;
     if (errno == EWOULDBLOCK)
@@ -110,8 +112,9 @@ int listen_open(struct listen *l, mode_t mode, gid_t gid, char error[LISTEN_ERRO
     if (r < 0)
         return fail(error, r, "cannot make %s: %s", a.sun_path, strerror(-r));
     if (gid != (gid_t)-1 && lchown(a.sun_path, (uid_t)-1, gid) < 0)
-        return fail(error, -errno, "cannot give %s to group %u: %s (the daemon's user must be in it)",
-                    a.sun_path, (unsigned)gid, strerror(errno));
+        return fail(error, -errno,
+                    "cannot give %s to group %u: %s (the daemon's user must be in it)", a.sun_path,
+                    (unsigned)gid, strerror(errno));
     if (listen(l->fd, SOMAXCONN) < 0)
         return fail(error, -errno, "%s: %s", a.sun_path, strerror(errno));
     return 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The socket in the file system. A lock beside it (PATH.lock), held for life, keeps a second shmd
- * out; the socket is made as PATH.new and renamed when it can be served, so that whoever sees it can
- * connect, and a stale one is replaced without a gap.
+ * out; the socket is made as PATH.new and renamed when it can be served, so that whoever sees it
+ * can connect, and a stale one is replaced without a gap.
  */
 #pragma once
 
@@ -30,7 +30,8 @@ struct listen {
  */
 int listen_take(struct listen *l, int fd, char path[SOCKET_PATH_MAX], char error[LISTEN_ERROR_MAX]);
 
-/* Take the lock. -EBUSY: another shmd serves this path; else what went wrong. `error` has a sentence. */
+/* Take the lock. -EBUSY: another shmd serves this path; else what went wrong. `error` has a
+ * sentence. */
 int listen_lock(struct listen *l, const char *path, char error[LISTEN_ERROR_MAX]);
 
 /* Make the socket and listen; `gid` (gid_t)-1: as it is. It is not visible until listen_publish. */

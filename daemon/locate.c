@@ -105,9 +105,11 @@ static int examine(const struct sysv_ops *sysv, struct located *l, const char *s
     if (r == -EPROTO || h->socket_hash != socket_hash(socket))
         return 0;
     if (r < 0)
-        snprintf(error, LOCATE_ERROR_MAX,
-                 "the registry (shmid %d) has layout %u and this shmd knows %u: start the newer shmd "
-                 "again; nothing was touched", l->shmid, h->layout, (unsigned)REG_LAYOUT);
+        snprintf(
+            error, LOCATE_ERROR_MAX,
+            "the registry (shmid %d) has layout %u and this shmd knows %u: start the newer shmd "
+            "again; nothing was touched",
+            l->shmid, h->layout, (unsigned)REG_LAYOUT);
     else if (process_lives((pid_t)h->daemon_pid, h->daemon_start))
         r = snprintf(error, LOCATE_ERROR_MAX, "shmd %u works on this registry already",
                      h->daemon_pid) < 0 ? -EIO : -EBUSY;
@@ -220,6 +222,7 @@ int locate_make(const struct sysv_ops *sysv, const char *socket, uint32_t capaci
 void locate_finish(struct located *l)
 {
     failpoint();
-    atomic_store_explicit(&((struct reg_header *)l->segment)->magic, REG_MAGIC, memory_order_release);
+    atomic_store_explicit(&((struct reg_header *)l->segment)->magic, REG_MAGIC,
+                          memory_order_release);
     failpoint();
 }

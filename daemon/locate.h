@@ -12,8 +12,8 @@
 #include "table.h"
 
 /*
- * Keys of registries. shmd gives a client's segment none of these, so a segment of ours with such a key is
- * no client's: the key is the one thing that the owner of a segment cannot change.
+ * Keys of registries. shmd gives a client's segment none of these, so a segment of ours with such a
+ * key is no client's: the key is the one thing that the owner of a segment cannot change.
  */
 #define LOCATE_KEY_FIRST 0x52000000u
 #define LOCATE_KEY_LAST 0x52ffffffu
@@ -28,9 +28,9 @@ struct located {
 };
 
 /*
- * The registry of `socket`, of this layout or an earlier one: 0, also with shmid -1 where there is none
- * yet. With a sentence, and nothing touched: -EPROTONOSUPPORT, one of a later layout; -EBUSY, one whose daemon lives; or why
- * ours cannot be attached.
+ * The registry of `socket`, of this layout or an earlier one: 0, also with shmid -1 where there is
+ * none yet. With a sentence, and nothing touched: -EPROTONOSUPPORT, one of a later layout; -EBUSY,
+ * one whose daemon lives; or why ours cannot be attached.
  */
 int locate_find(const struct sysv_ops *sysv, const char *socket, struct located *ret,
                 char error[LOCATE_ERROR_MAX]);

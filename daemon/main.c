@@ -219,7 +219,8 @@ static int serve(struct shmd *s)
     if (r == 0)
         r = listen_open(&s->listen, c->socket_mode, gid, error);
     else
-        snprintf(error, sizeof(error), "socket_group = %s: there is no such group", c->socket_group);
+        snprintf(error, sizeof(error), "socket_group = %s: there is no such group",
+                 c->socket_group);
     if (r == 0) {
         r = server_init(&s->server, s->base, &s->broker, s->listen.fd);
         if (r == 0 && s->options.idle_exit >= 0)

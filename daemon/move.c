@@ -66,8 +66,9 @@ int move_registry(const struct sysv_ops *sysv, const char *socket, uint32_t capa
     copy(&old, new.segment);
     locate_finish(&new);
     if (old.version != REG_LAYOUT)
-        log_notice("the registry of an earlier shmd (layout %u) was moved to layout %u: %u segments",
-                   old.version, (unsigned)REG_LAYOUT, used);
+        log_notice(
+            "the registry of an earlier shmd (layout %u) was moved to layout %u: %u segments",
+            old.version, (unsigned)REG_LAYOUT, used);
     locate_retire(sysv, l);
     *l = new;
     return 0;

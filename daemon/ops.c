@@ -48,7 +48,8 @@ static int no_such(struct request *rq, const struct wire_target *target, const c
     if (target->by == BY_NAME)
         return request_fail(rq, -ENOENT, "%s does not exist", name);
     if (target->by == BY_KEY)
-        return request_fail(rq, -ENOENT, "no brokered segment has key 0x%08x", (unsigned)target->id);
+        return request_fail(rq, -ENOENT, "no brokered segment has key 0x%08x",
+                            (unsigned)target->id);
     return request_fail(rq, -ENOENT, "no brokered segment has shmid %d", target->id);
 }
 
@@ -61,7 +62,9 @@ static int find_number(struct request *rq, const struct wire_target *target, str
     return *e ? 0 : no_such(rq, target, NULL);
 }
 
-/* Most callers send the full name, which is found as it is: only what is not found is looked into. */
+/* Most callers send the full name, which is found as it is: only what is not found is looked
+
+ * into. */
 static int find_name(struct request *rq, const struct wire_target *target, struct reg_entry **e)
 {
     struct table *t = &rq->broker->table;
@@ -84,9 +87,12 @@ static bool hidden(const struct request *rq, const struct reg_entry *e, const st
 {
     const struct broker *b = rq->broker;
 
-    return !b->config.public_view &&
-           !(ds ? policy_may_see(b, rq->caller, ds->shm_perm.uid, ds->shm_perm.gid, ds->shm_perm.mode)
-                : policy_may_see(b, rq->caller, e->uid, e->gid, e->mode));
+    if (b->config.public_view)
+        return false;
+    if (ds)
+        return !policy_may_see(b, rq->caller, ds->shm_perm.uid, ds->shm_perm.gid,
+                               ds->shm_perm.mode);
+    return !policy_may_see(b, rq->caller, e->uid, e->gid, e->mode);
 }
 
 int ops_find(struct request *rq, const struct wire_target *target, struct reg_entry **e,
@@ -211,7 +217,9 @@ int op_open(struct request *rq)
     struct shmid_ds ds;
     int r;
 
-    /* As in the registry, a look-up by name decides nothing: attaching does, and asks the kernel. */
+    /* As in the registry, a look-up by name decides nothing: attaching does, and asks the
+
+     * kernel. */
     if (w->flags & ~(uint32_t)OPEN_KNOWN)
         return request_fail(rq, -EINVAL, "flags 0x%x of open are unknown here", w->flags);
     r = ops_find(rq, &w->target, &e, w->flags ? &ds : NULL);

@@ -31,7 +31,9 @@ static void add(struct fsck *f, const struct wire_problem *problem)
         to->records[to->count++] = *problem;
 }
 
-/* The mode keeps even its creator out: let the owner's bits let us in, for the moment of attaching. */
+/* The mode keeps even its creator out: let the owner's bits let us in, for the moment of
+
+ * attaching. */
 static int pin(struct table *t, struct reg_entry *e, const struct shmid_ds *ds)
 {
     int id = table_shmid(e);
@@ -153,8 +155,10 @@ int op_fsck(struct request *rq)
     int r = check_orphans(&f);
 
     if (r < 0)
-        return request_fail(rq, r, "the registry was checked, but which segments are in no registry "
-                            "cannot be told: %s", strerror(-r));
+        return request_fail(rq, r,
+                            "the registry was checked, but which segments are in no registry "
+                            "cannot be told: %s",
+                            strerror(-r));
     log_info("fsck: %u segments checked, %u problems, %u mended, for uid %u pid %d",
              f.report->checked, f.report->problems, f.report->mended, (unsigned)rq->caller->uid,
              rq->caller->pid);

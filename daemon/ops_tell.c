@@ -16,9 +16,10 @@ int op_hello(struct request *rq)
     if (w->magic != WIRE_MAGIC)
         return request_fail(rq, -EPROTO, "this is shmd, and that was no client of its");
     if (w->version_min > WIRE_VERSION || w->version_max < WIRE_VERSION)
-        return request_fail(rq, -EPROTONOSUPPORT, "this shmd speaks protocol version %u, the client "
-                            "%u to %u: bring both to the same release", WIRE_VERSION,
-                            w->version_min, w->version_max);
+        return request_fail(rq, -EPROTONOSUPPORT,
+                            "this shmd speaks protocol version %u, the client "
+                            "%u to %u: bring both to the same release",
+                            WIRE_VERSION, w->version_min, w->version_max);
     if (rq->caller->ready)
         return request_fail(rq, -EPROTO, "a second handshake on one connection");
     rq->caller->ready = true;
@@ -97,7 +98,8 @@ static bool may_see(const struct request *rq, const struct shmid_ds *ds)
                           ds->shm_perm.mode);
 }
 
-#define LIST_STEPS 512 /* entries looked at for one request, so that an empty table costs nobody time */
+/* Entries looked at for one request, so that an empty table costs nobody time. */
+#define LIST_STEPS 512
 
 /* A cursor is the index to go on from: entries do not move, so each is told once. */
 int op_list(struct request *rq)

@@ -149,7 +149,8 @@ static int look_again(struct table *t, struct orphan_scan *s)
 static int all_valid(const struct orphan_scan *s)
 {
     for (uint32_t i = 0; i < s->n_registries; i++)
-        if (atomic_load_explicit(&s->registries[i].header->magic, memory_order_acquire) != REG_MAGIC)
+        if (atomic_load_explicit(&s->registries[i].header->magic, memory_order_acquire) !=
+            REG_MAGIC)
             return -EAGAIN;
     return 0;
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Segments of our creator with a key of our range that no registry knows: neither ours nor that of another
- * shmd of the same user. They are what is left when a registry itself was destroyed.
+ * Segments of our creator with a key of our range that no registry knows: neither ours nor that of
+ * another shmd of the same user. They are what is left when a registry itself was destroyed.
  *
- * The kernel's segments are looked at first, then the registries that there are, then their entries: an
- * entry is written before its segment is made, so whatever was seen first is found in the end. The scan
- * goes in slices, as there may be 32,000 of each.
+ * The kernel's segments are looked at first, then the registries that there are, then their
+ * entries: an entry is written before its segment is made, so whatever was seen first is found in
+ * the end. The scan goes in slices, as there may be 32,000 of each.
  */
 #pragma once
 
@@ -40,9 +40,9 @@ struct orphan_scan {
 void orphans_begin(struct orphan_scan *s, uint32_t key_first, uint32_t key_last);
 
 /*
- * Do a slice: so many looks. 1: there is more to do; 0: all is known. Where it cannot be told who is an
- * orphan: -EAGAIN, a registry was moved meanwhile; -EPROTONOSUPPORT, a registry of a later layout;
- * -ENOBUFS, more than ORPHANS_REGISTRIES; -ENOMEM; what shmat said.
+ * Do a slice: so many looks. 1: there is more to do; 0: all is known. Where it cannot be told who
+ * is an orphan: -EAGAIN, a registry was moved meanwhile; -EPROTONOSUPPORT, a registry of a later
+ * layout; -ENOBUFS, more than ORPHANS_REGISTRIES; -ENOMEM; what shmat said.
  */
 int orphans_step(struct table *t, struct orphan_scan *s, unsigned steps);
 

@@ -33,6 +33,8 @@ void peer_free(struct peer *p);
 /* Send to a peer at once: before the answers that it is being given just now. */
 void peer_send(struct caller *c, const void *frame, size_t size);
 
-/* Send to a peer in its next turn, unless PEER_BACKLOG bytes would be waiting for it then: false. */
+/* Send to a peer in its next turn, unless PEER_BACKLOG bytes would be waiting for it then:
+
+ * false. */
 #define PEER_BACKLOG 65536u
 bool peer_push(struct caller *c, const void *frame, size_t size);

@@ -13,9 +13,9 @@ bool policy_is_admin(const struct broker *b, const struct caller *c)
 }
 
 /*
- * The creator, which is shmd, counts as the owner and its group as the group. Whose bits deny it is not
- * let in by anybody else's. root passes always: it may lack the capability in some container, and is
- * refused by the kernel itself then.
+ * The creator, which is shmd, counts as the owner and its group as the group. Whose bits deny it is
+ * not let in by anybody else's. root passes always: it may lack the capability in some container,
+ * and is refused by the kernel itself then.
  */
 bool policy_may_attach(const struct broker *b, const struct caller *c, uint32_t uid, uint32_t gid,
                        uint32_t mode, bool read_only)
@@ -68,9 +68,10 @@ static int check_mode(struct request *rq, const char *name, uint32_t mode)
         return request_fail(rq, -EPERM, "mode %04o has bits that the administrator's max_mode %04o "
                             "denies", mode, max);
     if ((mode & 070) && !b->group_is_private)
-        return request_fail(rq, -EPERM, "mode %04o: group bits would let in the members of shmd's own "
-                            "group %u too, as the kernel lets the creator's group in", mode,
-                            (unsigned)getegid());
+        return request_fail(rq, -EPERM,
+                            "mode %04o: group bits would let in the members of shmd's own "
+                            "group %u too, as the kernel lets the creator's group in",
+                            mode, (unsigned)getegid());
     return 0;
 }
 
@@ -144,8 +145,10 @@ static int take_lifetime(struct request *rq, const struct config_namespace *ns,
         return request_fail(rq, -EINVAL, "a lifetime without its flag");
     if (lifetime > LIFETIME_TTL || (lifetime == LIFETIME_TTL) != (ttl > 0) || ttl > TTL_MAX ||
         (lifetime != LIFETIME_EPHEMERAL && linger > 0) || linger > LINGER_MAX)
-        return request_fail(rq, -EINVAL, "a lifetime is persistent, ephemeral (with linger, up to %u "
-                            "seconds) or ttl (of 1 to %u seconds)", LINGER_MAX, TTL_MAX);
+        return request_fail(rq, -EINVAL,
+                            "a lifetime is persistent, ephemeral (with linger, up to %u "
+                            "seconds) or ttl (of 1 to %u seconds)",
+                            LINGER_MAX, TTL_MAX);
     if (lifetime == LIFETIME_EPHEMERAL && w->flags & CREATE_KEY)
         return request_fail(rq, -EINVAL, "an ephemeral segment has no key: it is removed at birth");
     ret->flags = lifetime == LIFETIME_EPHEMERAL ? REG_EPHEMERAL : 0;
@@ -199,16 +202,19 @@ int policy_attach(struct request *rq, const struct reg_entry *e, const struct sh
 
     if (policy_may_attach(rq->broker, rq->caller, p->uid, p->gid, p->mode, read_only))
         return 0;
-    return request_fail(rq, -EACCES, "%s does not let you in to %s: its owner is uid %u, its group %u, "
-                        "its mode %04o", e->name, read_only ? "read" : "read and write", p->uid,
-                        p->gid, p->mode & 0777u);
+    return request_fail(rq, -EACCES,
+                        "%s does not let you in to %s: its owner is uid %u, its group %u, "
+                        "its mode %04o",
+                        e->name, read_only ? "read" : "read and write", p->uid, p->gid,
+                        p->mode & 0777u);
 }
 
 int policy_control(struct request *rq, const struct reg_entry *e, const struct shmid_ds *ds,
                    const char *what)
 {
     if (e->flags & REG_DECLARED)
-        return request_fail(rq, -EPERM, "%s is declared in shmd.conf: the administrator may %s it there",
+        return request_fail(rq, -EPERM,
+                            "%s is declared in shmd.conf: the administrator may %s it there",
                             e->name, what);
     if (rq->caller->uid == ds->shm_perm.uid || policy_is_admin(rq->broker, rq->caller))
         return 0;

@@ -89,8 +89,12 @@ uint64_t process_start(pid_t pid)
     /* The command may hold anything, so what follows it is found from the end. */
     const char *rest = strrchr(text, ')');
 
-    if (!rest || sscanf(rest, ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d "
-                        "%*d %*d %llu", &state, &start) != 2 || state == 'Z' || state == 'X')
+    if (!rest ||
+        sscanf(rest,
+               ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d "
+               "%*d %*d %llu",
+               &state, &start) != 2 ||
+        state == 'Z' || state == 'X')
         return 0;
     return start;
 }

@@ -20,7 +20,8 @@ int privilege_drop(const char *login, const char *socket, char error[PRIVILEGE_E
  */
 bool privilege_group_is_private(uid_t uid, gid_t gid);
 
-/* When a process started, in clock ticks since boot; 0: it is not there, or dead and not yet reaped. */
+/* When a process started, in clock ticks since boot; 0: it is not there, or dead and not yet
+ * reaped. */
 uint64_t process_start(pid_t pid);
 bool process_lives(pid_t pid, uint64_t start);
 

@@ -40,10 +40,11 @@ static int check_user(const struct quota *q, uid_t uid, uint64_t pages, char err
     uint64_t used = user ? user->pages : 0;
 
     if (segments >= c->segments_per_user)
-        return over(error, "user %u has %u segments, and segments_per_user allows %u", (unsigned)uid,
-                    segments, c->segments_per_user);
+        return over(error, "user %u has %u segments, and segments_per_user allows %u",
+                    (unsigned)uid, segments, c->segments_per_user);
     if (!fits(used, pages, c->size_per_user / QUOTA_PAGE))
-        return over(error, "user %u has %llu bytes and asks for %llu more, and size_per_user allows %llu",
+        return over(error,
+                    "user %u has %llu bytes and asks for %llu more, and size_per_user allows %llu",
                     (unsigned)uid, (unsigned long long)used * QUOTA_PAGE,
                     (unsigned long long)pages * QUOTA_PAGE, (unsigned long long)c->size_per_user);
     return 0;
@@ -62,8 +63,10 @@ static int check_namespace(const struct quota *q, const char *name, uint64_t pag
         return over(error, "namespace %s has %u segments, and its max_segments allows %u", ns->name,
                     u->segments, ns->max_segments);
     if (!fits(u->pages, pages, ns->max_size / QUOTA_PAGE))
-        return over(error, "namespace %s has %llu bytes and %llu more are asked for, and its max_size "
-                    "allows %llu", ns->name, (unsigned long long)u->pages * QUOTA_PAGE,
+        return over(error,
+                    "namespace %s has %llu bytes and %llu more are asked for, and its max_size "
+                    "allows %llu",
+                    ns->name, (unsigned long long)u->pages * QUOTA_PAGE,
                     (unsigned long long)pages * QUOTA_PAGE, (unsigned long long)ns->max_size);
     return 0;
 }
@@ -78,8 +81,10 @@ int quota_check(const struct quota *q, uid_t uid, const char *name, uint64_t siz
     if (r == 0)
         r = check_namespace(q, name, pages, error);
     if (r == 0 && !fits(q->host.pages, pages, c->total_size / QUOTA_PAGE))
-        r = over(error, "all users together have %llu bytes and %llu more are asked for, and total_size "
-                 "allows %llu", (unsigned long long)q->host.pages * QUOTA_PAGE,
+        r = over(error,
+                 "all users together have %llu bytes and %llu more are asked for, and total_size "
+                 "allows %llu",
+                 (unsigned long long)q->host.pages * QUOTA_PAGE,
                  (unsigned long long)pages * QUOTA_PAGE, (unsigned long long)c->total_size);
     return r;
 }

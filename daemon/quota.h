@@ -32,8 +32,8 @@ static inline uint64_t quota_pages(uint64_t size)
 }
 
 /*
- * Is there room for a segment of `size` bytes of `uid` ((uid_t)-1: of nobody) under that name? 0, or
- * -EDQUOT and a sentence that names the limit and who has used it.
+ * Is there room for a segment of `size` bytes of `uid` ((uid_t)-1: of nobody) under that name? 0,
+ * or -EDQUOT and a sentence that names the limit and who has used it.
  */
 int quota_check(const struct quota *q, uid_t uid, const char *name, uint64_t size,
                 char error[QUOTA_ERROR_MAX]);
@@ -43,8 +43,8 @@ int quota_charge(struct quota *q, const struct reg_entry *e);
 void quota_release(struct quota *q, const struct reg_entry *e);
 
 /*
- * Forget all segments and work with `config` from now on; each live one is to be charged again. -ENOMEM, and
- * nothing has changed.
+ * Forget all segments and work with `config` from now on; each live one is to be charged again.
+ * -ENOMEM, and nothing has changed.
  */
 int quota_restart(struct quota *q, const struct config *config);
 void quota_done(struct quota *q);

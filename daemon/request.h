@@ -15,7 +15,8 @@ struct request {
     struct broker *broker;
     struct caller *caller;
     const void *body; /* of exactly the size that the opcode has */
-    const char *text; /* what follows it: `text_size` bytes, a multiple of 8, the last of them a NUL */
+    const char
+        *text; /* what follows it: `text_size` bytes, a multiple of 8, the last of them a NUL */
     uint32_t text_size;
     void *reply;      /* room of WIRE_FRAME_MAX less the header */
     uint32_t reply_size;

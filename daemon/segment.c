@@ -142,8 +142,8 @@ int segment_create(struct table *t, const struct segment_request *rq, struct reg
     int id = get(t, e, rq);
     struct reg_entry *stale = id >= 0 ? table_find_shmid(t, id) : NULL;
 
-    /* A shmid recurs: an entry that had it has lost its segment. It must not mean this one, and must be
-     * gone before anybody else may attach it. */
+    /* A shmid recurs: an entry that had it has lost its segment. It must not mean this one, and
+     * must be gone before anybody else may attach it. */
     if (stale)
         forget(t, stale);
     failpoint_enter("create");
@@ -167,7 +167,8 @@ int segment_create(struct table *t, const struct segment_request *rq, struct reg
 
 bool segment_is(const struct table *t, const struct reg_entry *e, const struct shmid_ds *ds)
 {
-    /* Without a key only SHM_DEST is left to tell it from a private one (IPC_PRIVATE) of our user. */
+    /* Without a key only SHM_DEST is left to tell it from a private one (IPC_PRIVATE) of our
+     * user. */
     return ds->shm_perm.cuid == t->uid && ds->shm_segsz == e->size &&
            segment_ds_key(ds) == e->key && (e->key != 0 || ds->shm_perm.mode & SHM_DEST);
 }

@@ -24,8 +24,9 @@ struct segment_request {
 };
 
 /*
- * 0 and *ret; -EXFULL: the registry is full; -EADDRINUSE: the fixed key is taken, or no free one was
- * found in the range; else what the kernel says: -ENOSPC (SHMMNI, SHMALL), -ENOMEM, -EINVAL (SHMMAX).
+ * 0 and *ret; -EXFULL: the registry is full; -EADDRINUSE: the fixed key is taken, or no free one
+ * was found in the range; else what the kernel says: -ENOSPC (SHMMNI, SHMALL), -ENOMEM, -EINVAL
+ * (SHMMAX).
  */
 int segment_create(struct table *t, const struct segment_request *rq, struct reg_entry **ret);
 

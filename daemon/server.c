@@ -40,8 +40,10 @@ static int admit(struct server *s, int fd, struct caller *c, char text[248])
 
     text[0] = 0;
     if (r == -EOVERFLOW) {
-        snprintf(text, 248, "your user or group id has no mapping where shmd runs (it shows as %u): "
-                 "connect from the host's user namespace", OVERFLOW_ID);
+        snprintf(text, 248,
+                 "your user or group id has no mapping where shmd runs (it shows as %u): "
+                 "connect from the host's user namespace",
+                 OVERFLOW_ID);
         return r;
     }
     if (r < 0)
@@ -90,7 +92,9 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     char text[248];
     int r = admit(s, fd, &c, text);
 
-    /* The listener would accept on and on while somebody connects on and on: let others in between. */
+    /* The listener would accept on and on while somebody connects on and on: let others in
+
+     * between. */
     if (++s->accepted % ACCEPTS_A_TURN == 0) {
         static const struct timeval now;
 

@@ -15,7 +15,9 @@ static void look_at(struct table *t, struct reg_entry *e)
 {
     struct shmid_ds ds;
 
-    /* Its owner may have kept us from pinning it, and lets us now; ephemeral ones are lifetime.c's. */
+    /* Its owner may have kept us from pinning it, and lets us now; ephemeral ones are
+
+     * lifetime.c's. */
     if (segment_check(t, e, &ds) == 0 && !(e->flags & REG_EPHEMERAL) && !table_pin(t, e))
         segment_pin(t, e);
 }
@@ -37,7 +39,8 @@ static void look_at_entries(struct broker *b, struct sweep *s)
 static void tell(struct broker *b, struct sweep *s, int error)
 {
     if (error != 0 && error != s->error)
-        log_warning("whether segments of no registry are left cannot be told: %s", strerror(-error));
+        log_warning("whether segments of no registry are left cannot be told: %s",
+                    strerror(-error));
     s->error = error;
     if (error != 0 || s->scan.n == s->told)
         return;

@@ -17,7 +17,8 @@ struct sweep {
     int error;     /* why they could not be told, likewise */
 };
 
-/* One slice, of less than a millisecond. True when a pass is complete; the next call begins another. */
+/* One slice, of less than a millisecond. True when a pass is complete; the next call begins
+ * another. */
 bool sweep_step(struct broker *b, struct sweep *s);
 
 /* Before the table is done. */

@@ -124,8 +124,10 @@ static void explain_space(unsigned long long size, char text[SYSV_TEXT_MAX])
         snprintf(text, SYSV_TEXT_MAX, "the kernel's limit kernel.shmmni of %lu segments is reached",
                  limit.shmmni);
     else
-        snprintf(text, SYSV_TEXT_MAX, "%llu bytes are more than the kernel's limit kernel.shmall leaves: "
-                 "of its %lu pages %lu are in use", size, limit.shmall, used.shm_tot);
+        snprintf(text, SYSV_TEXT_MAX,
+                 "%llu bytes are more than the kernel's limit kernel.shmall leaves: "
+                 "of its %lu pages %lu are in use",
+                 size, limit.shmall, used.shm_tot);
 }
 
 void sysv_explain(int error, uint64_t size, char text[SYSV_TEXT_MAX])

@@ -14,7 +14,8 @@ struct sysv_ops {
     int (*create)(int32_t key, uint64_t size, int flags);
     /* The shmid that has `key` now. */
     int (*find)(int32_t key);
-    /* IPC_STAT, and where the mode denies that to us, SHM_STAT_ANY. -EINVAL, -EIDRM: no such one. */
+    /* IPC_STAT, and where the mode denies that to us, SHM_STAT_ANY. -EINVAL, -EIDRM: no such
+     * one. */
     int (*stat)(int shmid, struct shmid_ds *ret);
     int (*set)(int shmid, uid_t uid, gid_t gid, unsigned mode);
     int (*remove)(int shmid);
@@ -34,5 +35,6 @@ int sysv_each(const struct sysv_ops *sysv,
 
 #define SYSV_TEXT_MAX 192
 
-/* Why the kernel gave `error` for a segment of `size` bytes: which of its limits it is at, as a sentence. */
+/* Why the kernel gave `error` for a segment of `size` bytes: which of its limits it is at, as a
+ * sentence. */
 void sysv_explain(int error, uint64_t size, char text[SYSV_TEXT_MAX]);

@@ -60,7 +60,8 @@ void table_format(void *segment, uint32_t capacity, uint64_t epoch)
         h->hash_seed = (uint64_t)(uintptr_t)segment * epoch;
 }
 
-int table_init(struct table *t, const struct sysv_ops *sysv, int shmid, void *segment, uint64_t size)
+int table_init(struct table *t, const struct sysv_ops *sysv, int shmid, void *segment,
+               uint64_t size)
 {
     struct reg_view view;
     int r = reg_view_init(&view, segment, size);

@@ -13,7 +13,9 @@
 #include "registry.h"
 #include "sysv.h"
 
-/* Who wants to know what is found out about entries. Called before the entry changes any further. */
+/* Who wants to know what is found out about entries. Called before the entry changes any
+
+ * further. */
 struct table_observer {
     void (*gone)(void *data, const struct reg_entry *e);    /* its segment, behind our back */
     void (*changed)(void *data, const struct reg_entry *e); /* owner, group or mode, likewise */
@@ -39,7 +41,8 @@ struct table {
 };
 
 /* Take a mapped registry (ours alone from now on) for the table. -ENOMEM. */
-int table_init(struct table *t, const struct sysv_ops *sysv, int shmid, void *segment, uint64_t size);
+int table_init(struct table *t, const struct sysv_ops *sysv, int shmid, void *segment,
+               uint64_t size);
 
 /* Unmap everything. Segments and registry stay. */
 void table_done(struct table *t);
@@ -47,7 +50,8 @@ void table_done(struct table *t);
 /* Lay out an empty registry over a zeroed segment; magic comes last. */
 void table_format(void *segment, uint32_t capacity, uint64_t epoch);
 
-/* The live entry of a name (`size` bytes, a multiple of 8, the last of them a NUL) or a shmid, or NULL. */
+/* The live entry of a name (`size` bytes, a multiple of 8, the last of them a NUL) or a shmid, or
+ * NULL. */
 struct reg_entry *table_find(struct table *t, const char *full_name, size_t size);
 struct reg_entry *table_find_shmid(struct table *t, int shmid);
 
@@ -67,8 +71,8 @@ static inline enum reg_state table_state(const struct reg_entry *e)
 }
 
 /*
- * Charge all live entries to `quota`, and from now on whatever comes and goes. -ENOMEM: nothing is charged
- * any more.
+ * Charge all live entries to `quota`, and from now on whatever comes and goes. -ENOMEM: nothing is
+ * charged any more.
  */
 int table_charge(struct table *t, struct quota *quota, const struct config *config);
 

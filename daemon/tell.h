@@ -20,7 +20,8 @@ void tell_changed(struct broker *b, const struct caller *by, const struct reg_en
 void tell_lease(struct broker *b, const struct caller *by, const struct reg_entry *e,
                 enum wire_event_kind kind);
 
-/* A request was refused with `error`, for the reason in its reply. A user can fill nobody's log with that. */
+/* A request was refused with `error`, for the reason in its reply. A user can fill nobody's log
+ * with that. */
 void tell_refused(struct request *rq, int error);
 
 /* The table's findings go here from now on. */

@@ -23,8 +23,8 @@ void waits_init(struct waits *w);
 
 #define WAITS_USER_MAX 256
 
-/* Beyond WIRE_WAITS_MAX a caller's oldest wait is answered -ECANCELED. -EDQUOT: beyond WAITS_USER_MAX of
- * its user; -ENOMEM. */
+/* Beyond WIRE_WAITS_MAX a caller's oldest wait is answered -ECANCELED. -EDQUOT: beyond
+ * WAITS_USER_MAX of its user; -ENOMEM. */
 int waits_add(struct broker *b, struct caller *c, uint32_t serial, const char name[NAME_SIZE]);
 /* A name has come to life: answer who waits for it and may know of it. */
 void waits_created(struct broker *b, const struct reg_entry *e);

@@ -6,7 +6,8 @@
 
 #include "policy.h"
 
-/* The full pattern: one without a slash is of the caller's own namespace, none at all is of everything. */
+/* The full pattern: one without a slash is of the caller's own namespace, none at all is of
+ * everything. */
 static int take_pattern(struct request *rq, char pattern[NAME_SIZE])
 {
     size_t len = rq->text_size > 0 ? strlen(rq->text) : 0;

@@ -50,7 +50,9 @@ static void kernel_part(struct table *t, const struct shmd_status *st)
 static const char *lifetime_name(unsigned lifetime)
 {
     static const char *const names[] = {
-        [SHMD_LIFETIME_DEFAULT] = "", [SHMD_PERSISTENT] = "persistent", [SHMD_EPHEMERAL] = "ephemeral",
+        [SHMD_LIFETIME_DEFAULT] = "",
+        [SHMD_PERSISTENT] = "persistent",
+        [SHMD_EPHEMERAL] = "ephemeral",
         [SHMD_TTL] = "ttl",
     };
 

@@ -80,8 +80,8 @@ struct ctl {
 
 extern const struct command command_create, command_open, command_attach, command_detach,
     command_stat, command_set, command_rm, command_list, command_limits, command_usage,
-    command_ping, command_status, command_write, command_read, command_dump, command_who, command_watch,
-    command_fsck;
+    command_ping, command_status, command_write, command_read, command_dump, command_who,
+    command_watch, command_fsck;
 extern const struct command *const ctl_commands[]; /* ends with NULL */
 
 /* main.c */

@@ -54,7 +54,8 @@ static int add(const struct shmd_problem *problem, void *data)
 }
 
 static const struct ctl_option fsck_options[] = {
-    {"repair", OPTION_LONG, NULL, "remove orphans that nobody has attached, pin what is not pinned"},
+    {"repair", OPTION_LONG, NULL,
+     "remove orphans that nobody has attached, pin what is not pinned"},
     {0},
 };
 
@@ -89,9 +90,10 @@ const struct command command_fsck = {
     .name = "fsck",
     .synopsis = "[--repair]",
     .help = "Hold the registry against the kernel (administrators), and mend it",
-    .details = "Prints nothing where all is well. Names whose segments have gone are let go, and changes\n"
-               "behind the broker's back are noted, also without --repair. Exits with 1 where problems\n"
-               "are left.",
+    .details =
+        "Prints nothing where all is well. Names whose segments have gone are let go, and changes\n"
+        "behind the broker's back are noted, also without --repair. Exits with 1 where problems\n"
+        "are left.",
     .options = fsck_options,
     .columns = fsck_columns,
     .run = run_fsck,

@@ -148,7 +148,8 @@ const struct command command_limits = {
 enum { USE_SCOPE, USE_RESOURCE, USE_DESCRIPTION, USE_USED, USE_SIZE };
 
 static const struct column usage_columns[] = {
-    [USE_SCOPE] = {"SCOPE", COLUMN_TEXT, true, "who counts: kernel, broker, or what is yours (user)"},
+    [USE_SCOPE] = {"SCOPE", COLUMN_TEXT, true,
+                   "who counts: kernel, broker, or what is yours (user)"},
     [USE_RESOURCE] = {"RESOURCE", COLUMN_TEXT, true, "its name (the kernel's: in struct shm_info)"},
     [USE_DESCRIPTION] = {"DESCRIPTION", COLUMN_TEXT, true, "what it is"},
     [USE_USED] = {"USED", COLUMN_NUMBER, true, "how many"},

@@ -8,9 +8,10 @@
 #include "streams.h"
 
 const struct command *const ctl_commands[] = {
-    &command_create, &command_open,   &command_attach, &command_detach, &command_stat, &command_set,
-    &command_rm,     &command_list,   &command_who,    &command_watch,  &command_limits, &command_usage,
-    &command_ping,   &command_status, &command_fsck,   &command_write,  &command_read,   &command_dump,
+    &command_create, &command_open,   &command_attach, &command_detach, &command_stat,
+    &command_set,    &command_rm,     &command_list,   &command_who,    &command_watch,
+    &command_limits, &command_usage,  &command_ping,   &command_status, &command_fsck,
+    &command_write,  &command_read,   &command_dump,
     NULL,
 };
 

@@ -89,7 +89,8 @@ static uint32_t arg_lifetime(const struct ctl *ctl)
 }
 
 /* --ttl and --linger say which lifetime is meant, as only one has each. */
-static void check_lifetime(const struct ctl *ctl, struct shmd_create_options *o, bool ttl, bool linger)
+static void check_lifetime(const struct ctl *ctl, struct shmd_create_options *o, bool ttl,
+                           bool linger)
 {
     if (o->lifetime == SHMD_LIFETIME_DEFAULT && (ttl || linger))
         o->lifetime = ttl ? SHMD_TTL : SHMD_EPHEMERAL;
@@ -167,10 +168,11 @@ const struct command command_create = {
                 "       [--key KEY | --ftok PATH:ID] [--noreserve]\n"
                 "       [--lifetime LIFETIME] [--ttl TIME] [--linger TIME]",
     .help = "Create a segment (shmget with IPC_CREAT), or open the one that is there",
-    .details = "The memory is zeroed; the kernel rounds it up to whole pages. One that exists is\n"
-               "opened if it is large enough. A persistent one stays until it is removed; one with a\n"
-               "ttl also goes once it was unused for so long; an ephemeral one goes with its last\n"
-               "holder, and at the end of this very command if nobody holds it by then: --linger.",
+    .details =
+        "The memory is zeroed; the kernel rounds it up to whole pages. One that exists is\n"
+        "opened if it is large enough. A persistent one stays until it is removed; one with a\n"
+        "ttl also goes once it was unused for so long; an ephemeral one goes with its last\n"
+        "holder, and at the end of this very command if nobody holds it by then: --linger.",
     .options = create_options,
     .columns = opened_columns,
     .operands_min = 1,

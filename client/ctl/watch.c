@@ -229,9 +229,10 @@ const struct command command_watch = {
     .name = "watch",
     .synopsis = "[PATTERN] [--count N] [--json]",
     .help = "Print what happens to segments, a line an event",
-    .details = "A PATTERN is a name in which * stands for any letters and ? for one, of a slash too;\n"
-               "without a slash it is of your own namespace. Without one: all that you may see. Ends at\n"
-               "SIGINT and SIGTERM, and with --timeout when nothing happened for so long.",
+    .details =
+        "A PATTERN is a name in which * stands for any letters and ? for one, of a slash too;\n"
+        "without a slash it is of your own namespace. Without one: all that you may see. Ends at\n"
+        "SIGINT and SIGTERM, and with --timeout when nothing happened for so long.",
     .options = watch_options,
     .json_lines = true,
     .operands_max = 1,

@@ -3,8 +3,8 @@
  * who: the leases that the broker knows of, and beside them the processes that have the segment
  * attached and did not tell, as far as /proc lets us see them.
  *
- * An attachment is a mapping whose file is called /SYSV and the key in hex, and whose inode is the shmid. A
- * shmid means something within its IPC namespace, and cannot recur while it is attached.
+ * An attachment is a mapping whose file is called /SYSV and the key in hex, and whose inode is the
+ * shmid. A shmid means something within its IPC namespace, and cannot recur while it is attached.
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -22,7 +22,8 @@ static const struct column who_columns[] = {
     [WHO_UID] = {"UID", COLUMN_NUMBER, false, "the same as a number"},
     [WHO_COMMAND] = {"COMMAND", COLUMN_TEXT, true, "name of the program"},
     [WHO_SINCE] = {"SINCE", COLUMN_TEXT, true, "when the broker was told of it"},
-    [WHO_ACCESS] = {"ACCESS", COLUMN_TEXT, true, "read, write, or none: its creator, not attached yet"},
+    [WHO_ACCESS] = {"ACCESS", COLUMN_TEXT, true,
+                    "read, write, or none: its creator, not attached yet"},
     [WHO_TOLD] = {"TOLD", COLUMN_BOOL, true, "does the broker know of it?"},
     {0},
 };
@@ -235,8 +236,9 @@ const struct command command_who = {
     .name = "who",
     .synopsis = "SEGMENT",
     .help = "Show who holds a segment",
-    .details = "Also those who attached it without telling the broker, where /proc lets you see them.\n"
-               "shmd's own attachment is not shown.",
+    .details =
+        "Also those who attached it without telling the broker, where /proc lets you see them.\n"
+        "shmd's own attachment is not shown.",
     .columns = who_columns,
     .operands_min = 1,
     .operands_max = 1,

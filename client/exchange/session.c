@@ -23,8 +23,9 @@ static int request_ms(const struct session *s)
 static int say_unreachable(const struct session *s, int error)
 {
     if (error == -ENOENT || error == -ECONNREFUSED) {
-        log_error("no broker serves %s; start it: systemctl start shmd, or a private one: %s --user",
-                  shmd_socket(s->shmd), s->options.program);
+        log_error(
+            "no broker serves %s; start it: systemctl start shmd, or a private one: %s --user",
+            shmd_socket(s->shmd), s->options.program);
     } else {
         log_error("%s", shmd_error(s->shmd));
     }

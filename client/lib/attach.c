@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Attaching: shmat by the shmid that the registry gave, one IPC_STAT and a second look-up to see that it
- * is the segment that was meant, one send to announce the lease. The broker is asked only where the
- * registry could not tell or was behind the times.
+ * Attaching: shmat by the shmid that the registry gave, one IPC_STAT and a second look-up to see
+ * that it is the segment that was meant, one send to announce the lease. The broker is asked only
+ * where the registry could not tell or was behind the times.
  *
  * A shmid recurs, and within one broker it may come to mean another segment between look-up and
  * shmat, of the same creator and size. Attached, it cannot: so what is still said of the shmid

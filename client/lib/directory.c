@@ -30,7 +30,8 @@ void directory_refresh(struct shmd *s, const struct wire_welcome *w)
     *dir = (struct directory){
         .segment = segment, .shmid = w->registry_shmid, .generation = w->generation,
     };
-    if (kernel_stat(dir->shmid, &ds) < 0 || ds.shm_segsz != w->registry_size || reg_view_init(&dir->view, segment, ds.shm_segsz) < 0) {
+    if (kernel_stat(dir->shmid, &ds) < 0 || ds.shm_segsz != w->registry_size ||
+        reg_view_init(&dir->view, segment, ds.shm_segsz) < 0) {
         directory_drop(s);
         return;
     }

@@ -89,8 +89,8 @@ int handle_timed_out(struct shmd *s, const struct deadline *d);
 int handle_target(struct shmd *s, const char *text, struct target *ret);
 bool target_is_name(const char *text);
 
-/* Copy up to the end of `from`, or `size` - 1 bytes: programs print it, and nothing of it may steer a
- * terminal, whoever answered. */
+/* Copy up to the end of `from`, or `size` - 1 bytes: programs print it, and nothing of it may steer
+ * a terminal, whoever answered. */
 void text_printable(char *to, const void *from, size_t size);
 
 /* transport.c */

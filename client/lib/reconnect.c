@@ -152,8 +152,10 @@ int link_open(struct shmd *s, struct deadline *d)
         r = link_try(s, d);
     while ((r == -EAGAIN || (r == LINK_LOST && lost++ < LOST_MAX)) && wait_backoff(&b, d) == 0);
     if (r == -EAGAIN)
-        return handle_fail(s, -ETIMEDOUT, "shmd at %s did not take the connection within %d ms: too "
-                           "many others wait for it", s->socket, d->timeout_ms);
+        return handle_fail(s, -ETIMEDOUT,
+                           "shmd at %s did not take the connection within %d ms: too "
+                           "many others wait for it",
+                           s->socket, d->timeout_ms);
     if (r == LINK_LOST)
         return handle_fail(s, -ECONNREFUSED, "%s was closed before it answered: shmd may be "
                            "stopping; try again", s->socket);

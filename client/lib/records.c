@@ -6,9 +6,11 @@
 
 _Static_assert((int)SHMD_HOLDER_READ_ONLY == HOLDER_READ_ONLY &&
                    (int)SHMD_HOLDER_CREATOR == HOLDER_CREATOR, "flags of holders differ");
-_Static_assert((int)SHMD_PROBLEM_GONE == PROBLEM_GONE && (int)SHMD_PROBLEM_CHANGED == PROBLEM_CHANGED &&
+_Static_assert((int)SHMD_PROBLEM_GONE == PROBLEM_GONE &&
+                   (int)SHMD_PROBLEM_CHANGED == PROBLEM_CHANGED &&
                    (int)SHMD_PROBLEM_UNPINNED == PROBLEM_UNPINNED &&
-                   (int)SHMD_PROBLEM_ORPHAN == PROBLEM_ORPHAN, "kinds of problems differ");
+                   (int)SHMD_PROBLEM_ORPHAN == PROBLEM_ORPHAN,
+               "kinds of problems differ");
 
 /* Where an answer goes: a struct that ends with the number of the records behind it. */
 struct page {
@@ -61,8 +63,9 @@ EXPORT int shmd_list(struct shmd *s, int (*each)(const struct shmd_status *statu
     uint32_t count;
 
     do {
-        int r = fetch(s, &(struct question){.op = OP_LIST, .body = &request, .size = sizeof(request)},
-                      &page, &count, &d);
+        int r =
+            fetch(s, &(struct question){.op = OP_LIST, .body = &request, .size = sizeof(request)},
+                  &page, &count, &d);
 
         if (r == 0)
             r = check_cursor(s, request.cursor, head.cursor);
@@ -129,7 +132,8 @@ EXPORT int shmd_fsck(struct shmd *s, unsigned flags, struct shmd_fsck *ret,
     const struct wire_fsck request = {.flags = flags & SHMD_REPAIR ? FSCK_REPAIR : 0};
     struct wire_problem records[WIRE_REPORT_PROBLEMS];
     struct wire_report head;
-    const struct page page = {&head, sizeof(head), records, sizeof(records[0]), WIRE_REPORT_PROBLEMS};
+    const struct page page = {&head, sizeof(head), records, sizeof(records[0]),
+                              WIRE_REPORT_PROBLEMS};
     struct shmd_problem problem;
     uint32_t count;
 

@@ -6,8 +6,9 @@
 #include <sys/random.h>
 
 _Static_assert(SHMD_NAME_SIZE == NAME_SIZE, "names differ in size");
-_Static_assert(SHMD_PERSISTENT == LIFETIME_PERSISTENT + 1 && SHMD_EPHEMERAL == LIFETIME_EPHEMERAL + 1 &&
-                   SHMD_TTL == LIFETIME_TTL + 1, "lifetimes differ");
+_Static_assert(SHMD_PERSISTENT == LIFETIME_PERSISTENT + 1 &&
+                   SHMD_EPHEMERAL == LIFETIME_EPHEMERAL + 1 && SHMD_TTL == LIFETIME_TTL + 1,
+               "lifetimes differ");
 
 /* A name has no blanks either. */
 void segment_name(char to[NAME_SIZE], const void *from, size_t size)
@@ -90,7 +91,8 @@ static int take_lifetime(struct shmd *s, const struct shmd_create_options *o, st
     if (o->lifetime > SHMD_TTL)
         return handle_fail(s, -EINVAL, "unknown lifetime: %u", o->lifetime);
     if ((o->lifetime == SHMD_TTL) != (o->ttl > 0))
-        return handle_fail(s, -EINVAL, "a ttl of at least one second belongs to the lifetime ttl, and "
+        return handle_fail(s, -EINVAL,
+                           "a ttl of at least one second belongs to the lifetime ttl, and "
                            "to no other");
     if (o->linger > 0 && o->lifetime != SHMD_EPHEMERAL)
         return handle_fail(s, -EINVAL, "only an ephemeral segment lingers");
@@ -139,8 +141,8 @@ EXPORT int shmd_create(struct shmd *s, const char *name, uint64_t size,
         return r;
     if (getrandom(&request.request_id, sizeof(request.request_id), 0) < 0)
         return handle_fail(s, -errno, "getrandom: %s", strerror(errno));
-    return call_opened(s, &(struct question){OP_CREATE, &request, sizeof(request), target.name}, ret,
-                       &d);
+    return call_opened(s, &(struct question){OP_CREATE, &request, sizeof(request), target.name},
+                       ret, &d);
 }
 
 /* A wait cannot be called off, and a connection has so many. A new connection has all again. */
@@ -168,7 +170,8 @@ static int open_by_broker(struct shmd *s, const char *name, unsigned flags,
         .flags = (wait ? OPEN_WAIT : 0u) | (flags & SHMD_VERIFY ? OPEN_VERIFY : 0u),
     };
 
-    r = call_opened(s, &(struct question){OP_OPEN, &request, sizeof(request), target.name}, ret, &d);
+    r = call_opened(s, &(struct question){OP_OPEN, &request, sizeof(request), target.name}, ret,
+                    &d);
     if (r == -ETIMEDOUT && wait && s->fd >= 0) {
         s->waits++;
         return handle_fail(s, r, "%s was not created within %d ms", name, timeout_ms);
@@ -264,7 +267,8 @@ EXPORT int shmd_remove(struct shmd *s, const char *name, struct shmd_status *ret
 
     if (r < 0)
         return r;
-    /* Asked again after a lost reply, the name may be a new segment's: not the one that is meant. */
+    /* Asked again after a lost reply, the name may be a new segment's: not the one that is
+     * meant. */
     if (target.wire.by == BY_NAME && directory_find(s, name, &meant) == 0)
         target.wire.instance = meant.instance;
     r = call_reply(s, &(struct question){OP_REMOVE, &target.wire, sizeof(target.wire), target.name},

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A watch is a connection of its own, so that what it hears never stands in the way of an answer.
- * Where the connection is lost it is made again, the watch is asked for again, and whoever reads is told
- * that nobody knows what happened meanwhile.
+ * Where the connection is lost it is made again, the watch is asked for again, and whoever reads is
+ * told that nobody knows what happened meanwhile.
  */
 #include "handle.h"
 

@@ -107,7 +107,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     c.user = users_get(&b.quota.users, c.uid);
     c.user->connections++;
     if (size) {
-        uint8_t *in = malloc(size > 1 ? size - 1 : 1); /* aligned, and its end is known to the sanitizer */
+        uint8_t *in =
+            malloc(size > 1 ? size - 1 : 1); /* aligned, and its end is known to the sanitizer */
 
         memcpy(in, data + 1, size - 1);
         serve(&b, &c, in, size - 1);

@@ -92,7 +92,8 @@ static void drain(struct due *d, struct model *m)
     assert_int_equal(m->n, 0);
 }
 
-/* Few different times make many equal ones; a `fill` of 3 in 4 fills it up, of 1 in 4 keeps it empty. */
+/* Few different times make many equal ones; a `fill` of 3 in 4 fills it up, of 1 in 4 keeps it
+ * empty. */
 static void random_walk(uint64_t seed, uint32_t times, unsigned fill)
 {
     struct model m = {.n = 0};

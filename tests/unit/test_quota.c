@@ -228,8 +228,13 @@ static void restarted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_pages), TEST(sums),    TEST(limits_of_a_user), TEST(limits_of_a_namespace),
-        TEST(limits_of_the_host),      TEST(lowered), TEST(restarted),
+        cmocka_unit_test(whole_pages),
+        TEST(sums),
+        TEST(limits_of_a_user),
+        TEST(limits_of_a_namespace),
+        TEST(limits_of_the_host),
+        TEST(lowered),
+        TEST(restarted),
     };
 
     return cmocka_run_group_tests_name("quota", tests, NULL, NULL);
