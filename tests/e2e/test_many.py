@@ -11,7 +11,7 @@ from wire import OP, F, frame, pack, target, unpack
 
 FEW, MANY = 100, 32000
 BATCH = 64
-FLAT = 3  # times the cost with FEW that is taken for flat: to walk a table costs dozens of times as much
+FLAT = 3  # times the cost with FEW that is taken for flat: to walk a table costs dozens of times it
 ROUNDS = 31
 CONFIG = """[shmd]
 socket_mode = 0666
