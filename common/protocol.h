@@ -262,7 +262,6 @@ struct wire_holders {
 };
 
 /* With no pattern, or "*": all that the caller may see. '*' and '?' match any letters, a slash
-
  * too. */
 struct wire_watch {
     uint32_t flags; /* none yet */

@@ -29,6 +29,7 @@ struct broker {
     uint64_t requests, refused;
     unsigned connections, leases, watches;
     int64_t now; /* CLOCK_MONOTONIC, seconds: of the turn that is being served */
+    unsigned looks; /* at segments: what the request in service costs beyond itself */
 
     /* Set by the server. Send a frame to a caller, who may or may not be the one being served. */
     void (*send)(struct caller *c, const void *frame, size_t size);

@@ -36,7 +36,6 @@ static int read_groups(struct caller *c, int fd)
 }
 
 /* Reading the user database costs more than all the rest of a connection: remember the last
-
  * ones. */
 static int home_of(uid_t uid, char home[NAMESPACE_SIZE])
 {

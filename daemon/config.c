@@ -19,36 +19,50 @@ static int on_value(void *data, const char *section, const char *key, const char
     return p->wrong ? 1 : config_value(p, key, value);
 }
 
-/* inih tells of a section only with its first key, and a second one of the same name not at all. */
-static void look_for_section(struct config_parser *p, const char *line)
+/*
+ * inih cuts the name of a section at 49 letters, tells of one only with its first key, and of a
+ * second one of the same name not at all. So it is read here.
+ */
+static void read_section(struct config_parser *p, char *line)
 {
-    char name[256];
-    const char *end = strchr(line, ']');
+    char *end = strchr(line, ']');
+    const char *rest = end ? end + 1 + strspn(end + 1, " \t\r\n") : "";
 
-    if (*line != '[' || !end)
+    if (!end || (*rest && (*rest != ';' || rest == end + 1))) {
+        config_wrong(p, "neither [section], key = value nor a comment");
         return;
+    }
 
-    size_t len = MIN((size_t)(end - line) - 1, sizeof(name) - 1);
+    char saved = *end;
 
-    memcpy(name, line + 1, len);
-    name[len] = 0;
-    config_section(p, name);
+    *end = 0;
+    config_section(p, line + 1);
+    *end = saved;
 }
 
-/* inih tells a handler no line numbers, and cuts a line that is too long in two. */
+/*
+ * inih tells a handler no line numbers, cuts a line that is too long in two, and takes an indented
+ * one for more of the value before it.
+ */
 static char *read_line(char *buf, int size, void *data)
 {
     struct config_parser *p = data;
+    static const char mark[] = "\xef\xbb\xbf"; /* of UTF-8 */
 
     if (p->wrong || !fgets(buf, size, p->file))
         return NULL;
     p->line++;
-    if (!strchr(buf, '\n') && !feof(p->file))
+    if (!strchr(buf, '\n') && !feof(p->file)) {
         config_wrong(p, "a line has at most %d characters", size - 2);
-    else if (*buf && strchr(" \t", *buf) && buf[strspn(buf, " \t")] == '[')
-        config_wrong(p, "a [section] begins with its line");
-    else
-        look_for_section(p, buf);
+        return NULL;
+    }
+
+    size_t skip = p->line == 1 && strncmp(buf, mark, 3) == 0 ? 3 : 0;
+
+    skip += strspn(buf + skip, " \t");
+    memmove(buf, buf + skip, strlen(buf + skip) + 1);
+    if (*buf == '[')
+        read_section(p, buf);
     return p->wrong ? NULL : buf;
 }
 
@@ -118,8 +132,8 @@ static bool key_is_taken(const struct config *c, const struct config_segment *sg
 {
     uint32_t key = (uint32_t)sg->key;
 
-    for (unsigned i = 0; i < c->n_segments; i++)
-        if (&c->segments[i] != sg && c->segments[i].key == sg->key)
+    for (const struct config_segment *before = c->segments; before != sg; before++)
+        if (before->key == sg->key)
             return true;
     return (key >= c->key_first && key <= c->key_last) ||
            (key >= LOCATE_KEY_FIRST && key <= LOCATE_KEY_LAST);
@@ -156,6 +170,7 @@ static void check(struct config_parser *p)
 {
     struct config *c = &p->config;
 
+    p->line = p->modes_line;
     if (!p->wrong && c->default_mode & ~c->max_mode)
         config_wrong(p, "default_mode %04o has bits that max_mode %04o denies", c->default_mode,
                      c->max_mode);
@@ -178,7 +193,7 @@ static int read_all(struct config_parser *p)
         config_wrong(p, "neither [section], key = value nor a comment");
     }
     if (!p->wrong && line < 0)
-        return -ENOMEM;
+        config_wrong(p, "out of memory");
     if (ferror(p->file)) {
         snprintf(p->error, CONFIG_ERROR_MAX, "%s: cannot be read", p->path);
         return -EIO;

@@ -134,6 +134,25 @@ static int set_size(const char *value, uint64_t *to)
     return r;
 }
 
+static int set_sweep(const char *value, struct config *c)
+{
+    uint32_t v;
+    int r = parse_duration(value, &v);
+
+    if (r == 0 && (v < 1 || v > 3600))
+        r = -ERANGE;
+    if (r == 0)
+        c->sweep = v;
+    return r;
+}
+
+/* Which line to show when the two modes turn out to contradict each other. */
+static int set_policy_mode(struct config_parser *p, const char *value, uint32_t *to)
+{
+    p->modes_line = p->line;
+    return parse_mode(value, to);
+}
+
 static int set_lifetime(const char *value, struct config_namespace *ns)
 {
     static const char *const names[] = {
@@ -154,13 +173,13 @@ static int set_lifetime(const char *value, struct config_namespace *ns)
     X(shmd, socket_mode, parse_mode(v, &c->socket_mode), "octal permission bits") \
     X(shmd, socket_group, set_group(v, c), "an existing group") \
     X(shmd, log_level, set_log_level(v, c), "error, warning, notice, info or debug") \
-    X(shmd, sweep, set_u32(v, 1, 3600, &c->sweep), "1 to 3600 seconds") \
+    X(shmd, sweep, set_sweep(v, c), "1s to 1h") \
     X(registry, capacity, set_u32(v, 1, REG_CAPACITY_MAX, &c->capacity), "1 to 32768") \
     X(registry, public, parse_bool(v, &c->public_view), "yes or no") \
     X(registry, key_range, set_key_range(v, c), "FIRST-LAST, two keys at least 65535 apart, none of 0x52000000-0x52ffffff (registries)") \
     X(policy, administrators, set_ids(v, &c->admins), "up to 64 existing users and @groups") \
-    X(policy, default_mode, parse_mode(v, &c->default_mode), "octal permission bits") \
-    X(policy, max_mode, parse_mode(v, &c->max_mode), "octal permission bits") \
+    X(policy, default_mode, set_policy_mode(p, v, &c->default_mode), "octal permission bits") \
+    X(policy, max_mode, set_policy_mode(p, v, &c->max_mode), "octal permission bits") \
     X(policy, fixed_keys, parse_bool(v, &c->fixed_keys), "yes or no") \
     X(limits, max_size, set_size(v, &c->max_size), "bytes, as 64K or 1GiB") \
     X(limits, total_size, set_size(v, &c->total_size), "bytes, as 64K or 1GiB") \
@@ -200,10 +219,15 @@ static void forget_seen(struct config_parser *p, const char *section)
 #undef FORGET
 }
 
-static bool fixed_section(const char *name)
+/* A section that stands once: which one, or -ENOENT. */
+static int fixed_section(const char *name)
 {
-    return strcmp(name, "shmd") == 0 || strcmp(name, "registry") == 0 ||
-           strcmp(name, "policy") == 0 || strcmp(name, "limits") == 0;
+    static const char *const names[] = {"shmd", "registry", "policy", "limits"};
+
+    for (unsigned i = 0; i < ARRAY_LEN(names); i++)
+        if (strcmp(name, names[i]) == 0)
+            return (int)i;
+    return -ENOENT;
 }
 
 /* Room for one more of `n` in two arrays that go together. */
@@ -286,8 +310,14 @@ int config_section(struct config_parser *p, const char *name)
         return begin_namespace(p, name + 10);
     if (strncmp(name, "segment ", 8) == 0)
         return begin_segment(p, name + 8);
-    if (!fixed_section(name))
+
+    int fixed = fixed_section(name);
+
+    if (fixed < 0)
         return config_wrong(p, "there is no section [%s]", name);
+    if (p->fixed_seen & 1u << fixed)
+        return config_wrong(p, "[%s] is there a second time", name);
+    p->fixed_seen |= 1u << fixed;
     p->kind = KIND_FIXED;
     return 1;
 }

@@ -20,6 +20,8 @@ struct config_parser {
     bool wrong; /* `error` is written: what follows is passed over */
     enum config_kind kind; /* of the section being read */
     char section[NAME_SIZE + 16];
+    unsigned fixed_seen; /* sections that come once: a bit for each */
+    int modes_line; /* where [policy] last sets a mode */
     uint64_t seen; /* keys: a bit for each, those of the last [namespace] or [segment] among them */
     int *namespace_line, *segment_line; /* where each section begins */
 };

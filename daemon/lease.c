@@ -113,6 +113,8 @@ void lease_end_all(struct broker *b, struct caller *c)
     }
 }
 
+#define STEPS_A_LOOK 64u /* leases and callers passed as fast as one segment is looked at */
+
 /* Holders in the order of their connections: a cursor counts them, so one that comes or goes
  * meanwhile may make another be told twice, or not at all. */
 int op_who(struct request *rq)
@@ -122,7 +124,7 @@ int op_who(struct request *rq)
     const struct caller *c;
     struct reg_entry *e;
     struct shmid_ds ds;
-    uint32_t seen = 0;
+    uint32_t seen = 0, steps = 0;
     int r = ops_find(rq, &w->target, &e, &ds);
 
     if (r < 0)
@@ -131,6 +133,7 @@ int op_who(struct request *rq)
     struct wire_holders *to = request_reply(rq, sizeof(*to));
 
     TAILQ_FOREACH(c, &b->callers, link) {
+        steps += 1 + c->n_leases;
         for (unsigned i = 0; i < c->n_leases; i++) {
             const struct lease *l = &c->leases[i];
 
@@ -148,6 +151,7 @@ int op_who(struct request *rq)
         }
     }
 out:
+    b->looks += steps / STEPS_A_LOOK;
     rq->reply_size += to->count * (uint32_t)sizeof(to->records[0]);
     return 0;
 }

@@ -28,7 +28,6 @@ static void set_due(struct broker *b, const struct reg_entry *e, int64_t seconds
 }
 
 /* Nobody holds it any more. Who has it attached without a lease keeps it, and shmd need not
-
  * know. */
 static void let_go(struct broker *b, struct reg_entry *e)
 {
@@ -56,7 +55,8 @@ static void look_at_ttl(struct broker *b, struct reg_entry *e)
     int64_t last = MAX(ds.shm_atime, ds.shm_dtime);
     int64_t used = MAX(last, e->created / SECOND);
     int64_t left = used + e->ttl - clock_ns(CLOCK_REALTIME) / SECOND;
-    bool in_use = ds.shm_nattch > (table_pin(t, e) ? 1u : 0u) || e->leases > 0;
+    bool in_use = ds.shm_nattch > (table_pin(t, e) ? 1u : 0u) || e->leases > 0 ||
+                  e->flags & REG_DECLARED; /* it had its ttl before */
 
     if (in_use || left > 0) {
         set_due(b, e, in_use ? e->ttl : MIN(left, (int64_t)e->ttl));

@@ -63,7 +63,6 @@ static int find_number(struct request *rq, const struct wire_target *target, str
 }
 
 /* Most callers send the full name, which is found as it is: only what is not found is looked
-
  * into. */
 static int find_name(struct request *rq, const struct wire_target *target, struct reg_entry **e)
 {
@@ -218,7 +217,6 @@ int op_open(struct request *rq)
     int r;
 
     /* As in the registry, a look-up by name decides nothing: attaching does, and asks the
-
      * kernel. */
     if (w->flags & ~(uint32_t)OPEN_KNOWN)
         return request_fail(rq, -EINVAL, "flags 0x%x of open are unknown here", w->flags);

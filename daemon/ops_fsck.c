@@ -32,7 +32,6 @@ static void add(struct fsck *f, const struct wire_problem *problem)
 }
 
 /* The mode keeps even its creator out: let the owner's bits let us in, for the moment of
-
  * attaching. */
 static int pin(struct table *t, struct reg_entry *e, const struct shmid_ds *ds)
 {

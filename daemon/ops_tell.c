@@ -98,8 +98,10 @@ static bool may_see(const struct request *rq, const struct shmid_ds *ds)
                           ds->shm_perm.mode);
 }
 
-/* Entries looked at for one request, so that an empty table costs nobody time. */
+/* Entries passed for one request, so that an empty table costs nobody time, and segments looked
+ * at, of which the caller may see none. */
 #define LIST_STEPS 512
+#define LIST_LOOKS 64u
 
 /* A cursor is the index to go on from: entries do not move, so each is told once. */
 int op_list(struct request *rq)
@@ -110,11 +112,14 @@ int op_list(struct request *rq)
     uint32_t i = MIN(w->cursor, t->view.capacity);
     uint32_t end = MIN(t->view.capacity, i + LIST_STEPS);
 
-    for (; i < end && to->count < WIRE_PAGE_RECORDS; i++) {
+    for (; i < end && to->count < WIRE_PAGE_RECORDS && rq->broker->looks < LIST_LOOKS; i++) {
         struct reg_entry *e = &t->entry[i];
         struct shmid_ds ds;
 
-        if (table_state(e) != REG_LIVE || segment_check(t, e, &ds) < 0 || !may_see(rq, &ds))
+        if (table_state(e) != REG_LIVE)
+            continue;
+        rq->broker->looks++;
+        if (segment_check(t, e, &ds) < 0 || !may_see(rq, &ds))
             continue;
         memset(&to->records[to->count], 0, sizeof(to->records[0]));
         ops_fill_segment(&to->records[to->count++], rq->broker, e, &ds);

@@ -100,7 +100,8 @@ static int64_t monotonic_seconds(void)
     return ts.tv_sec;
 }
 
-/* What one peer is served before the others are: requests, and each segment that is told of. */
+/* What one peer is served before the others are: requests, and each segment that is looked at or
+ * told of. */
 #define COST_A_TURN 32
 
 /* Serve the whole frames of the input that there is room to answer, up to the cost of a turn. */
@@ -128,9 +129,10 @@ static enum verdict serve(struct peer *p, const uint8_t *in, size_t len)
             event_add(p->writable, NULL);
             break;
         }
+        s->broker->looks = 0;
         r = dispatch(s->broker, &p->caller, in, len, &used, s->out + s->out_len, &answer);
         s->out_len += answer;
-        cost += 1 + answer / sizeof(struct wire_segment);
+        cost += 1 + answer / sizeof(struct wire_segment) + s->broker->looks;
         in += used;
         len -= used;
         if (r == DISPATCH_CLOSE) {

@@ -34,7 +34,6 @@ void peer_free(struct peer *p);
 void peer_send(struct caller *c, const void *frame, size_t size);
 
 /* Send to a peer in its next turn, unless PEER_BACKLOG bytes would be waiting for it then:
-
  * false. */
 #define PEER_BACKLOG 65536u
 bool peer_push(struct caller *c, const void *frame, size_t size);

@@ -165,6 +165,7 @@ int quota_restart(struct quota *q, const struct config *config)
 void quota_done(struct quota *q)
 {
     forget_segments(&q->users);
+    users_done(&q->users);
     free(q->namespaces);
     q->namespaces = NULL;
 }

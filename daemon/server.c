@@ -93,7 +93,6 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     int r = admit(s, fd, &c, text);
 
     /* The listener would accept on and on while somebody connects on and on: let others in
-
      * between. */
     if (++s->accepted % ACCEPTS_A_TURN == 0) {
         static const struct timeval now;

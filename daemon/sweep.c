@@ -16,7 +16,6 @@ static void look_at(struct table *t, struct reg_entry *e)
     struct shmid_ds ds;
 
     /* Its owner may have kept us from pinning it, and lets us now; ephemeral ones are
-
      * lifetime.c's. */
     if (segment_check(t, e, &ds) == 0 && !(e->flags & REG_EPHEMERAL) && !table_pin(t, e))
         segment_pin(t, e);

@@ -14,7 +14,6 @@
 #include "sysv.h"
 
 /* Who wants to know what is found out about entries. Called before the entry changes any
-
  * further. */
 struct table_observer {
     void (*gone)(void *data, const struct reg_entry *e);    /* its segment, behind our back */

@@ -143,14 +143,29 @@ void tell_missing(const struct reg_entry *e)
            "(shmid %d) was removed while shmd was away: its name is free", table_shmid(e));
 }
 
+/* By IPC_SET its owner can change it to and fro without end. */
+static bool log_may_hear_change(const struct broker *b, const struct reg_entry *e)
+{
+    struct user *user = users_find(&b->quota.users, e->creator_uid);
+
+    struct timespec now; /* a sweep is nobody's turn */
+
+    if (!user)
+        return true;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    user_tick(user, now.tv_sec);
+    return user->refusals++ < REFUSALS_A_SECOND;
+}
+
 void tell_changed(struct broker *b, const struct caller *by, const struct reg_entry *e,
                   enum wire_event_reason reason)
 {
     bool behind = reason == REASON_BEHIND;
 
-    record(behind ? LOG_NOTICE : LOG_INFO, MESSAGE_CHANGED, by, e,
-           behind ? "behind" : by ? "asked" : "config", "%s: owner %u, group %u, mode %04o",
-           behind ? "was changed behind the broker's back" : "set", e->uid, e->gid, e->mode);
+    if (!behind || log_may_hear_change(b, e))
+        record(behind ? LOG_NOTICE : LOG_INFO, MESSAGE_CHANGED, by, e,
+               behind ? "behind" : by ? "asked" : "config", "%s: owner %u, group %u, mode %04o",
+               behind ? "was changed behind the broker's back" : "set", e->uid, e->gid, e->mode);
     event(b, by, e, EVENT_CHANGED, reason);
 }
 

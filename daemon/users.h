@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What each user has of the broker. A record exists as long as it counts something. */
+/*
+ * What each user has of the broker. A record exists as long as it counts something, and goes on for
+ * a while where it has counted requests: who connects anew has no fresh allowance.
+ */
 #pragma once
 
 #include <stdint.h>
@@ -29,8 +32,11 @@ struct user *users_get(struct users *u, uid_t uid);
 /* The record, or NULL where nothing of that user is counted. */
 struct user *users_find(const struct users *u, uid_t uid);
 
-/* Something of `user` was counted down: free the record where that was the last. */
+/* Something of `user` was counted down: free the record where that was the last, now or later. */
 void users_put(struct users *u, struct user *user);
+
+/* Free the records that count nothing. */
+void users_done(struct users *u);
 
 /* Begin another second where the clock has gone on. */
 void user_tick(struct user *user, int64_t second);

@@ -74,6 +74,48 @@ def test_the_daemon_has_the_defaults_of_shmd_conf(make_broker):
     assert oct(seen[0]["socket_mode"] & 0o777) == oct(int(defaults["shmd", "socket_mode"], 8))
 
 
+def page_settings():
+    """Sections and keys of shmd.conf(5)."""
+    found, section = set(), None
+    for line in text(PAGES[2]).splitlines():
+        if m := re.match(r"\.Ss Sections? \[(\w+)", line):
+            section = m.group(1)
+        elif line.startswith(".Sh"):
+            section = None
+        elif section and (m := re.match(r"\.It Cm ([a-z_ ,]+)$", line)):
+            found |= {(section, key) for key in m.group(1).split(" , ")}
+    return found
+
+
+def examples():
+    """The sections that shmd.conf shows as examples, uncommented."""
+    lines = [line[2:] for line in text(CONF).splitlines() if line.startswith("# ")]
+    return "\n".join(line for line in lines if re.match(r"\[\w+ |[a-z_]+ = ", line)) + "\n"
+
+
+def test_code_page_and_file_have_the_same_settings():
+    code = text(os.path.join(shmd.TOP, "daemon", "config_keys.c"))
+    known = set(re.findall(r"^ {4}X\((\w+), (\w+),", code, re.M))
+    shown, section = set(commented_defaults()), None
+    for line in examples().splitlines():
+        if m := re.match(r"\[(\w+) ", line):
+            section = m.group(1)
+        else:
+            shown.add((section, line.split(" = ")[0]))
+    assert len(known) > 30
+    assert page_settings() == known == shown
+
+
+def test_examples_are_right(programs, folder):
+    m = re.search(r"\.Sh EXAMPLES.*?\.Bd[^\n]*\n(.*?)\.Ed", text(PAGES[2]), re.S)
+    for example in (m.group(1), examples()):
+        path = os.path.join(folder, "shmd.conf")
+        with open(path, "w") as f:  # with users and groups that exist everywhere
+            f.write(re.sub(r"(?m)\b(alice|ops|traders|feed)\b|(?<= = )(shmd|shmd-users)$", "0",
+                           re.sub(r"\[(namespace|segment) trading", r"[\1 t", example)))
+        programs.run([programs.shmd, "--check-config", "--config", path])
+
+
 def options_of(help):
     return set(re.findall(r"(--[a-z][a-z-]+)", help))
 

@@ -89,6 +89,13 @@ def test_orphans_are_told_once(swept):
         other_user = sysv.shmget(0x53000002, 4096, sysv.IPC_CREAT | 0o600)
     swept.foreign |= {orphan, other_key, other_user}
     assert "1 segments" in swept.wait_log("in no registry", mark)
+    with swept.connect() as w:  # the second change is seen after a whole sweep that found no news
+        shmid = w.create("x").shmid
+        for mode in (0o640, 0o600):
+            since = swept.mark()
+            sysv.chmod(shmid, mode)
+            swept.wait_log("root/x.*%04o" % mode, since)
+    assert sum("in no registry" in line for line in swept.lines[mark:]) == 1
     second = sysv.shmget(0x53000003, 4096, sysv.IPC_CREAT | 0o600)
     assert "2 segments" in swept.wait_log("2 segments.*in no registry", mark)
     for shmid in (orphan, second):

@@ -1,51 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include "unit.h"
+#include "config_file.h"
 
-#include <fcntl.h>
-
-#include "config.h"
 #include "log.h"
-
-static char path[] = "/tmp/shmd-unit-config-XXXXXX";
-
-static int enter(void **state)
-{
-    (void)state;
-    close(mkstemp(path));
-    return 0;
-}
-
-static int leave(void **state)
-{
-    (void)state;
-    return unlink(path);
-}
-
-static int load(struct config *c, const char *text, char error[CONFIG_ERROR_MAX])
-{
-    FILE *f = fopen(path, "we");
-
-    fputs(text, f);
-    fclose(f);
-    *error = 0;
-    return config_load(c, path, true, error);
-}
-
-/* Wrong at `line`, saying `word`, with nothing taken over. */
-static void wrong(const char *text, int line, const char *word)
-{
-    char error[CONFIG_ERROR_MAX], place[100];
-    struct config c, kept;
-
-    config_init(&c);
-    c.capacity = 77;
-    kept = c;
-    assert_true(load(&c, text, error) < 0);
-    snprintf(place, sizeof(place), "%s:%d: ", path, line);
-    if (strncmp(error, place, strlen(place)) != 0 || !strstr(error, word))
-        fail_msg("%s\n-> %s (expected line %d, %s)", text, error, line, word);
-    assert_memory_equal(&c, &kept, sizeof(c));
-}
+#include "protocol.h"
 
 static void all_settings(void **state)
 {
@@ -57,13 +14,14 @@ static void all_settings(void **state)
         load(&c,
              "# a comment\n; another\n\n"
              "[shmd]\nuser = root\nsocket = /x/y.sock\nsocket_mode = 0600\n"
-             "socket_group = root\nlog_level = debug\n"
+             "socket_group = root\nlog_level = debug\nsweep = 2m\n"
              "[registry]\ncapacity = 17\npublic = no\nkey_range = 0x1000000-0x2000000\n"
              "[policy]\nadministrators = root @root 12345\ndefault_mode = 0640\n"
              "max_mode = 0666\nfixed_keys = no\n"
-             "[limits]\nmax_size = 64M\ntotal_size = 1G\nconnections = 11\nconnections_per_user = "
-             "12\n"
-             "leases_per_connection = 13\n",
+             "[limits]\nmax_size = 64M\ntotal_size = 1G\nconnections = 11\n"
+             "connections_per_user = 12\n"
+             "leases_per_connection = 13\nleases_per_user = 14\nwatches_per_user = 15\n"
+             "requests_per_second = 16\nsegments_per_user = 17\nsize_per_user = 2T\n",
              error),
         0);
     assert_string_equal(c.user, "root");
@@ -71,10 +29,10 @@ static void all_settings(void **state)
     assert_int_equal(c.socket_mode, 0600);
     assert_string_equal(c.socket_group, "root");
     assert_int_equal(c.log_level, LOG_DEBUG);
+    assert_int_equal(c.sweep, 120);
     assert_int_equal(c.capacity, 17);
     assert_false(c.public_view);
-    assert_int_equal(c.key_first, 0x1000000);
-    assert_int_equal(c.key_last, 0x2000000);
+    assert_true(c.key_first == 0x1000000 && c.key_last == 0x2000000);
     assert_int_equal(c.admins.n, 3);
     assert_true(c.admins.list[1].is_group);
     assert_int_equal(c.admins.list[2].id, 12345);
@@ -86,6 +44,131 @@ static void all_settings(void **state)
     assert_int_equal(c.connections, 11);
     assert_int_equal(c.connections_per_user, 12);
     assert_int_equal(c.leases_per_connection, 13);
+    assert_int_equal(c.leases_per_user, 14);
+    assert_int_equal(c.watches_per_user, 15);
+    assert_int_equal(c.requests_per_second, 16);
+    assert_int_equal(c.segments_per_user, 17);
+    assert_true(c.size_per_user == 2ull << 40);
+    assert_int_equal(c.n_namespaces + c.n_segments, 0);
+    config_done(&c);
+}
+
+static void namespaces(void **state)
+{
+    char error[CONFIG_ERROR_MAX];
+    struct config c;
+
+    (void)state;
+    assert_int_equal(load(&c,
+                          "[namespace all]\nusers = root, @12, 34\ngroup = 77\n"
+                          "default_mode = 0640\nmax_mode = 0644\nmax_segments = 3\n"
+                          "max_size = 1M\nlifetime = ttl\nttl = 2h\n"
+                          "[namespace bare]\n"
+                          "[namespace short]\nlifetime = ephemeral\nlinger = 30s\n"
+                          "[namespace strict]\nmax_mode = 0440\n"
+                          "[namespace stays]\nlifetime = persistent\n"
+                          "[policy]\ndefault_mode = 0620\nmax_mode = 0666\n",
+                          error),
+                     0);
+    assert_int_equal(c.n_namespaces, 5);
+
+    const struct config_namespace *ns = config_namespace(&c, "all/x", 3);
+
+    assert_non_null(ns);
+    assert_int_equal(ns->users.n, 3);
+    assert_true(ns->users.list[1].is_group && ns->users.list[1].id == 12);
+    assert_true(!ns->users.list[2].is_group && ns->users.list[2].id == 34);
+    assert_int_equal(ns->group, 77);
+    assert_int_equal(ns->default_mode, 0640);
+    assert_int_equal(ns->max_mode, 0644);
+    assert_int_equal(ns->max_segments, 3);
+    assert_int_equal(ns->max_size, 1 << 20);
+    assert_int_equal(ns->lifetime, LIFETIME_TTL);
+    assert_int_equal(ns->ttl, 7200);
+    assert_int_equal(ns->linger, 0);
+    ns = config_namespace(&c, "bare", 4);
+    assert_int_equal(ns->users.n, 0);
+    assert_true(ns->group == (gid_t)-1);
+    assert_true(ns->max_segments == UINT32_MAX && ns->max_size == UINT64_MAX);
+    assert_int_equal(ns->default_mode, 0620);
+    assert_int_equal(ns->max_mode, 0666);
+    assert_int_equal(ns->lifetime, LIFETIME_PERSISTENT);
+    ns = config_namespace(&c, "short", 5);
+    assert_int_equal(ns->lifetime, LIFETIME_EPHEMERAL);
+    assert_int_equal(ns->linger, 30);
+    assert_int_equal(config_namespace(&c, "strict", 6)->default_mode, 0400);
+    assert_int_equal(config_namespace(&c, "stays", 5)->lifetime, LIFETIME_PERSISTENT);
+    assert_null(config_namespace(&c, "al", 2));
+    assert_null(config_namespace(&c, "allx", 4));
+    assert_null(config_namespace(&c, "", 0));
+    config_done(&c);
+    assert_true(!c.namespaces && c.n_namespaces == 0);
+}
+
+static void segments(void **state)
+{
+    char error[CONFIG_ERROR_MAX];
+    struct config c;
+
+    (void)state;
+    assert_int_equal(load(&c,
+                          "[segment ns/full]\nsize = 5000\nowner = 12\ngroup = 34\n"
+                          "mode = 0644\nkey = 0x77\n"
+                          "[segment ns/bare]\nsize = 1G\n"
+                          "[segment other/bare]\nsize = 1\nkey = 0x78\n"
+                          "[namespace ns]\ngroup = 56\nmax_mode = 0644\ndefault_mode = 0640\n"
+                          "[limits]\nmax_size = 1G\n[policy]\ndefault_mode = 0400\n",
+                          error),
+                     0);
+    assert_int_equal(c.n_segments, 3);
+
+    const struct config_segment *s = c.segments;
+    const char padded[NAME_SIZE] = "ns/full";
+
+    assert_memory_equal(s->name, padded, NAME_SIZE);
+    assert_int_equal(s->size, 5000);
+    assert_int_equal(s->owner, 12);
+    assert_int_equal(s->group, 34);
+    assert_int_equal(s->mode, 0644);
+    assert_int_equal(s->key, 0x77);
+    s++;
+    assert_string_equal(s->name, "ns/bare");
+    assert_int_equal(s->size, 1 << 30);
+    assert_true(s->owner == (uid_t)-1 && s->group == 56 && s->mode == 0640 && s->key == 0);
+    s++;
+    assert_string_equal(s->name, "other/bare");
+    assert_true(s->owner == (uid_t)-1 && s->group == (gid_t)-1 && s->mode == 0400);
+    config_done(&c);
+    assert_true(!c.segments && c.n_segments == 0);
+}
+
+/* Blanks, a byte order mark, comments after a section, and names longer than inih's 49 letters. */
+static void ways_to_write(void **state)
+{
+    char error[CONFIG_ERROR_MAX], text[1000], ns[NAMESPACE_SIZE], part[NAME_SIZE];
+    struct config c;
+
+    (void)state;
+    wrong(" [ policy]\n", 1, "there is no section [ policy]");
+    assert_int_equal(load(&c,
+                          "\xef\xbb\xbf[shmd]\r\nsweep = 1h\r\n  [limits] ; why\n"
+                          "\tconnections = 5 ; so\n   leases_per_user = 6",
+                          error),
+                     0);
+    assert_true(c.sweep == 3600 && c.connections == 5 && c.leases_per_user == 6);
+    memset(ns, 'n', sizeof(ns) - 1);
+    ns[sizeof(ns) - 1] = 0;
+    memset(part, 'p', sizeof(part));
+    part[NAME_SIZE - 1 - sizeof(ns)] = 0;
+    snprintf(text, sizeof(text), "[namespace %s]\n[segment %s/%s]\nsize = 1\n", ns, ns, part);
+    assert_int_equal(load(&c, text, error), 0);
+    assert_string_equal(c.namespaces[0].name, ns);
+    assert_int_equal(strlen(c.segments[0].name), NAME_SIZE - 1);
+    config_done(&c);
+    snprintf(text, sizeof(text), "[namespace %sn]\n", ns);
+    wrong(text, 1, "namespace");
+    snprintf(text, sizeof(text), "[segment %s/%sp]\nsize = 1\n", ns, part);
+    wrong(text, 1, "127");
 }
 
 static void empty_is_the_default(void **state)
@@ -99,50 +182,6 @@ static void empty_is_the_default(void **state)
     assert_int_equal(load(&c, "", error), 0);
     assert_memory_equal(&c, &built_in, sizeof(c));
     assert_int_equal(load(&c, "[shmd]\n[registry]\n[policy]\n[limits]\n", error), 0);
-}
-
-static void wrong_lines(void **state)
-{
-    char text[1000];
-
-    (void)state;
-    wrong("[shmd]\nsokcet = /x\n", 2, "sokcet");
-    wrong("[shmd]\n\n# c\ncapacity = 3\n", 4, "capacity");
-    wrong("[registry]\ncapacity = 0\n", 2, "1 to 32768");
-    wrong("[registry]\ncapacity = 32769\n", 2, "capacity");
-    wrong("[registry]\ncapacity = 5x\n", 2, "capacity");
-    wrong("[registry]\ncapacity =\n", 2, "capacity");
-    wrong("[registry]\ncapacity = 5\ncapacity = 5\n", 3, "second");
-    wrong("[registry]\nkey_range = 0x5\n", 2, "key_range");
-    wrong("[registry]\nkey_range = 0x53ffffff-0x53000000\n", 2, "key_range");
-    wrong("[registry]\nkey_range = 0-0x53000000\n", 2, "key_range");
-    wrong("[registry]\npublic = maybe\n", 2, "yes or no");
-    wrong("[policy]\nmax_mode = 1777\n", 2, "max_mode");
-    wrong("[policy]\nadministrators = no-such-login\n", 2, "administrators");
-    wrong("[limits]\nmax_size = 0\n", 2, "max_size");
-    wrong("[limits]\nmax_size = lots\n", 2, "max_size");
-    wrong("[limits]\nconnections = 0\n", 2, "connections");
-    wrong("[shmd]\nlog_level = loud\n", 2, "log_level");
-    wrong("[shmd]\nsocket = relative\n", 2, "socket");
-    wrong("[shmd]\nuser = no-such-login\n", 2, "user");
-    wrong("[quota]\nx = 1\n", 1, "quota");
-    wrong("capacity = 5\n", 1, "section");
-    wrong("[registry]\ncapacity = 5\nnonsense\n", 3, "");
-    memset(text, 'x', sizeof(text) - 1);
-    memcpy(text, "[shmd]\n#", 8);
-    text[sizeof(text) - 2] = '\n';
-    text[sizeof(text) - 1] = 0;
-    wrong(text, 2, "");
-}
-
-static void modes_that_contradict(void **state)
-{
-    char error[CONFIG_ERROR_MAX];
-    struct config c;
-
-    (void)state;
-    assert_true(load(&c, "[policy]\ndefault_mode = 0666\nmax_mode = 0660\n", error) < 0);
-    assert_non_null(strstr(error, "max_mode"));
 }
 
 static void files(void **state)
@@ -162,9 +201,8 @@ static void files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(all_settings), CASE(empty_is_the_default),
-        CASE(wrong_lines),  CASE(modes_that_contradict),
-        CASE(files),
+        CASE(all_settings), CASE(empty_is_the_default), CASE(namespaces), CASE(segments),
+        CASE(ways_to_write), CASE(files),
     };
 
     return cmocka_run_group_tests_name("config", tests, enter, leave);
