@@ -44,6 +44,7 @@ struct config_segment {
     gid_t group;          /* default: of its declared namespace, else (gid_t)-1 */
     uint32_t mode;        /* default: of its declared namespace, else of [policy] */
     int32_t key;          /* 0: one of key_range */
+    int failed;           /* why it could not be made last: the log has been told */
 };
 
 struct config {

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "lifetime.h"
 #include "log.h"
 #include "segment.h"
 #include "tell.h"
@@ -27,8 +28,15 @@ void declared_mark(struct broker *b)
     for (unsigned i = 0; i < c->n_segments; i++) {
         struct reg_entry *e = table_find(t, c->segments[i].name, NAME_SIZE);
 
-        if (e && !(e->flags & (REG_DECLARED | REG_EPHEMERAL)))
+        if (e && e->flags & REG_EPHEMERAL)
+            log_warning("[segment %s]: an ephemeral one of that name is in use: made when it has "
+                        "gone", e->name);
+        else if (e && !(e->flags & REG_DECLARED))
             table_set_flags(e, e->flags | REG_DECLARED);
+        if (e && e->size != c->segments[i].size)
+            log_warning("[segment %s]: it is there with %llu bytes, not %llu, and stays so until "
+                        "it is removed", e->name, (unsigned long long)e->size,
+                        (unsigned long long)c->segments[i].size);
     }
 }
 
@@ -51,7 +59,7 @@ static struct segment_request request(const struct broker *b, const struct confi
     return rq;
 }
 
-static void make(struct broker *b, const struct config_segment *s)
+static void make(struct broker *b, struct config_segment *s)
 {
     const struct segment_request rq = request(b, s);
     char error[QUOTA_ERROR_MAX];
@@ -62,13 +70,17 @@ static void make(struct broker *b, const struct config_segment *s)
         r = segment_create(&b->table, &rq, &e);
         if (r == -EXFULL)
             snprintf(error, sizeof(error), "the registry is full");
+        else if (r == -EADDRINUSE)
+            snprintf(error, sizeof(error), "its key is taken by another segment (see ipcs -m)");
         else if (r < 0)
             sysv_explain(r, s->size, error);
     }
-    if (r < 0) {
+    if (r < 0 && r != s->failed) /* each sweep tries again */
         log_error("[segment %s]: cannot be made: %s", s->name, error);
+    s->failed = r;
+    if (r < 0)
         return;
-    }
+    lifetime_begin(b, e);
     tell_created(b, NULL, e);
     waits_created(b, e);
 }
@@ -79,10 +91,6 @@ static void adjust(struct broker *b, const struct config_segment *s, struct reg_
     const struct segment_request rq = request(b, s);
     struct shmid_ds now;
 
-    if (e->size != s->size)
-        log_warning(
-            "[segment %s]: it is there with %llu bytes, not %llu, and stays so until it is removed",
-            s->name, (unsigned long long)e->size, (unsigned long long)s->size);
     if (ds->shm_perm.uid == rq.uid && ds->shm_perm.gid == rq.gid &&
         (ds->shm_perm.mode & 0777u) == rq.mode)
         return;
@@ -98,15 +106,13 @@ static void adjust(struct broker *b, const struct config_segment *s, struct reg_
 void declared_make(struct broker *b)
 {
     for (unsigned i = 0; i < b->config.n_segments; i++) {
-        const struct config_segment *s = &b->config.segments[i];
+        struct config_segment *s = &b->config.segments[i];
         struct reg_entry *e = table_find(&b->table, s->name, NAME_SIZE);
         struct shmid_ds ds;
 
         if (!e || segment_check(&b->table, e, &ds) < 0)
             make(b, s);
-        else if (e->flags & REG_EPHEMERAL)
-            log_warning("[segment %s]: an ephemeral one of that name is in use", s->name);
-        else
+        else if (!(e->flags & REG_EPHEMERAL))
             adjust(b, s, e, &ds);
     }
 }

@@ -114,7 +114,7 @@ int64_t lifetime_run(struct broker *b)
             continue;
         if (e->flags & REG_EPHEMERAL)
             let_go(b, e);
-        else
+        else if (e->ttl > 0)
             look_at_ttl(b, e);
     }
     return due_first(&b->due, &index, &when) ? when : 0;

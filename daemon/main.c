@@ -114,7 +114,7 @@ static void keep_fixed(struct config *new, const struct config *old)
 }
 
 /* A limit beyond the descriptors would let one user take them all before it is reached. */
-static void fit_connections(struct config *c)
+static void fit_connections(struct config *c, bool is_private)
 {
     unsigned possible = privilege_raise_files(c->connections);
 
@@ -122,7 +122,8 @@ static void fit_connections(struct config *c)
         return;
     log_warning("RLIMIT_NOFILE allows %u connections, not %u", possible, c->connections);
     c->connections = possible;
-    c->connections_per_user = MIN(c->connections_per_user, MAX(possible / 4, 1u));
+    c->connections_per_user =
+        MIN(c->connections_per_user, is_private ? possible : MAX(possible / 4, 1u));
 }
 
 static void on_reload(evutil_socket_t signum, short what, void *data)
@@ -140,7 +141,7 @@ static void on_reload(evutil_socket_t signum, short what, void *data)
         log_error("the configuration in force stays");
     } else {
         keep_fixed(&new, &s->broker.config);
-        fit_connections(&new);
+        fit_connections(&new, s->options.user);
         log_set_level(new.log_level);
         if (broker_reload(&s->broker, &new) < 0) {
             s->failed = true;
@@ -198,15 +199,6 @@ static int become_user(struct shmd *s)
     if (r < 0)
         log_error("%s", error);
     return r;
-}
-
-static void check_kernel(void)
-{
-    _cleanup_fclose_ FILE *f = fopen("/proc/sys/kernel/shm_rmid_forced", "re");
-
-    if (f && fgetc(f) == '1')
-        log_warning("kernel.shm_rmid_forced is 1: the kernel removes segments that nobody has "
-                    "attached; they live here only as long as shmd pins them");
 }
 
 static int serve(struct shmd *s)
@@ -276,10 +268,10 @@ static int run(struct shmd *s)
     s->broker.started = clock_ns(CLOCK_REALTIME);
     s->broker.started_mono = clock_ns(CLOCK_MONOTONIC);
     s->broker.is_private = s->options.user;
-    fit_connections(&s->broker.config);
+    fit_connections(&s->broker.config, s->options.user);
     if (become_user(s) < 0)
         return EXIT_FAILURE;
-    check_kernel();
+    sweep_look_at_kernel(&s->broker.sweep);
     r = take_lock(s);
     if (r < 0)
         return r == -EBUSY ? EXIT_SERVED : EXIT_FAILURE;

@@ -160,6 +160,15 @@ static int create_existing(struct request *rq, const struct wire_create *w, stru
     if (!same && w->flags & CREATE_KEY && w->key != e->key)
         return request_fail(rq, -EEXIST, "%s exists with another key, 0x%08x", e->name,
                             (unsigned)e->key);
+    if (same && e->flags & REG_EPHEMERAL && !caller_find_hold(rq->caller, &rq->broker->table, e)) {
+        /* The hold was that of the connection which broke. */
+        int r = lease_check(rq);
+
+        if (r < 0)
+            return r;
+        if (lease_hold(rq->broker, rq->caller, e) < 0)
+            return request_fail(rq, -ENOMEM, "shmd is out of memory");
+    }
     ops_opened(rq, e, same ? OPENED_CREATED : 0);
     return 0;
 }
@@ -194,9 +203,13 @@ int op_create(struct request *rq)
     if (r < 0)
         return r;
     e = table_find(t, name, NAME_SIZE);
-    if (e && (!hidden(rq, e, NULL) || policy_may_create(rq->broker, rq->caller, name)) &&
-        segment_check(t, e, &ds) == 0)
-        return create_existing(rq, w, e);
+    if (e && (!hidden(rq, e, NULL) || policy_may_create(rq->broker, rq->caller, name))) {
+        r = segment_check(t, e, &ds);
+        if (r == 0)
+            return create_existing(rq, w, e);
+        if (r != -EIDRM) /* the name is not free */
+            return request_fail(rq, r, "the kernel tells nothing of %s: %s", name, strerror(-r));
+    }
     r = policy_create(rq, name, &s);
     if (r == 0 && s.flags & REG_EPHEMERAL)
         r = lease_check(rq); /* its creator's hold is one */
@@ -255,6 +268,7 @@ int op_set(struct request *rq)
     if (r < 0)
         return request_fail(rq, r, "the kernel refuses: %s", strerror(-r));
     tell_changed(rq->broker, rq->caller, e, REASON_ASKED);
+    waits_created(rq->broker, e); /* somebody may see it now who could not */
     ops_fill_segment(request_reply(rq, sizeof(struct wire_segment)), rq->broker, e, &ds);
     return 0;
 }

@@ -53,6 +53,17 @@ static void tell(struct broker *b, struct sweep *s, int error)
                    (unsigned)b->table.uid);
 }
 
+void sweep_look_at_kernel(struct sweep *s)
+{
+    _cleanup_fclose_ FILE *f = fopen("/proc/sys/kernel/shm_rmid_forced", "re");
+    bool forced = f && fgetc(f) == '1';
+
+    if (forced && !s->forced)
+        log_warning("kernel.shm_rmid_forced is 1: the kernel removes segments that nobody has "
+                    "attached; they live here only as long as shmd pins them");
+    s->forced = forced;
+}
+
 bool sweep_step(struct broker *b, struct sweep *s)
 {
     if (!s->entries_done) {
@@ -67,6 +78,7 @@ bool sweep_step(struct broker *b, struct sweep *s)
     if (r != -EAGAIN) /* a registry is being moved: the next pass will tell */
         tell(b, s, r);
     sweep_done(b, s);
+    sweep_look_at_kernel(s);
     return true;
 }
 

@@ -15,7 +15,11 @@ struct sweep {
     struct orphan_scan scan;
     unsigned told; /* how many orphans the log has told of last */
     int error;     /* why they could not be told, likewise */
+    bool forced;   /* kernel.shm_rmid_forced, likewise */
 };
+
+/* Warn where the kernel removes what nobody has attached; each pass looks again. */
+void sweep_look_at_kernel(struct sweep *s);
 
 /* One slice, of less than a millisecond. True when a pass is complete; the next call begins
  * another. */

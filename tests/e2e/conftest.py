@@ -11,7 +11,7 @@ import sysv
 
 def pytest_configure(config):
     for line in ("failpoints: needs a build with -Dfailpoints=true; left out of others",
-                 "once: tells the same in every build; left out of sanitizer builds",
+                 "once: tells the same in every build; left out of sanitizer builds and under the unit",
                  "root: shmd starts as root, which under its unit it never is; left out there"):
         config.addinivalue_line("markers", line)
 
@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(config, items):
     out = []
     for item in items:
         if ((item.get_closest_marker("failpoints") and not shmd.OPTIONS["failpoints"]) or
-                (item.get_closest_marker("once") and shmd.SANITIZED) or
+                (item.get_closest_marker("once") and (shmd.SANITIZED or shmd.UNDER)) or
                 (item.get_closest_marker("root") and shmd.UNDER)):
             out.append(item)
     config.hook.pytest_deselected(items=out)

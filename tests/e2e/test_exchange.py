@@ -19,7 +19,7 @@ READ = ("".join('segment contains : \n"%s"\nReading Process: Shared Memory: Read
                 for c in LETTERS) +
         "Reading Process: Reading Done, Detaching Shared Memory\nReading Process: Complete\n").encode()
 MESSAGE = READ.index(b"segment", 10)  # bytes of one message as the reader prints it
-ROUNDS = int(os.environ.get("SHMD_ROUNDS", 300 if shmd.SANITIZED else 1000))
+ROUNDS = int(os.environ.get("SHMD_ROUNDS", 200 if shmd.SANITIZED or shmd.UNDER else 1000))
 
 
 class Pair:
