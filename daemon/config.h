@@ -15,6 +15,10 @@
 #define CONFIG_NAMESPACES_MAX 256
 #define CONFIG_SEGMENTS_MAX 1024
 
+/* Seconds, whoever asks for them. */
+#define CONFIG_TTL_MAX (3650u * 86400)
+#define CONFIG_LINGER_MAX (7u * 86400)
+
 /* A user or, with '@', a group. */
 struct config_ids {
     unsigned n;

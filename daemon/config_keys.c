@@ -134,15 +134,15 @@ static int set_size(const char *value, uint64_t *to)
     return r;
 }
 
-static int set_sweep(const char *value, struct config *c)
+static int set_time(const char *value, uint32_t min, uint32_t max, uint32_t *to)
 {
     uint32_t v;
     int r = parse_duration(value, &v);
 
-    if (r == 0 && (v < 1 || v > 3600))
+    if (r == 0 && (v < min || v > max))
         r = -ERANGE;
     if (r == 0)
-        c->sweep = v;
+        *to = v;
     return r;
 }
 
@@ -173,7 +173,7 @@ static int set_lifetime(const char *value, struct config_namespace *ns)
     X(shmd, socket_mode, parse_mode(v, &c->socket_mode), "octal permission bits") \
     X(shmd, socket_group, set_group(v, c), "an existing group") \
     X(shmd, log_level, set_log_level(v, c), "error, warning, notice, info or debug") \
-    X(shmd, sweep, set_sweep(v, c), "1s to 1h") \
+    X(shmd, sweep, set_time(v, 1, 3600, &c->sweep), "1s to 1h") \
     X(registry, capacity, set_u32(v, 1, REG_CAPACITY_MAX, &c->capacity), "1 to 32768") \
     X(registry, public, parse_bool(v, &c->public_view), "yes or no") \
     X(registry, key_range, set_key_range(v, c), "FIRST-LAST, two keys at least 65535 apart, none of 0x52000000-0x52ffffff (registries)") \
@@ -198,8 +198,8 @@ static int set_lifetime(const char *value, struct config_namespace *ns)
     X(namespace, max_segments, set_u32(v, 0, 1000000, &ns->max_segments), "0 to 1000000") \
     X(namespace, max_size, set_size(v, &ns->max_size), "bytes, as 64K or 1GiB") \
     X(namespace, lifetime, set_lifetime(v, ns), "persistent, ephemeral or ttl") \
-    X(namespace, ttl, parse_duration(v, &ns->ttl), "a time, as 90s, 10m, 2h or 7d") \
-    X(namespace, linger, parse_duration(v, &ns->linger), "a time, as 90s, 10m, 2h or 7d") \
+    X(namespace, ttl, set_time(v, 0, CONFIG_TTL_MAX, &ns->ttl), "a time of 1s to 3650d") \
+    X(namespace, linger, set_time(v, 0, CONFIG_LINGER_MAX, &ns->linger), "a time of at most 7d") \
     X(segment, size, set_size(v, &sg->size), "bytes, as 64K or 1GiB") \
     X(segment, owner, parse_user(v, &sg->owner), "an existing user") \
     X(segment, group, parse_group(v, &sg->group), "an existing group") \

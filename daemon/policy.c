@@ -129,9 +129,6 @@ static int check_size(struct request *rq, const char *name, uint64_t size)
     return 0;
 }
 
-#define LINGER_MAX (7u * 86400)
-#define TTL_MAX (3650u * 86400)
-
 static int take_lifetime(struct request *rq, const struct config_namespace *ns,
                          struct segment_request *ret)
 {
@@ -143,12 +140,13 @@ static int take_lifetime(struct request *rq, const struct config_namespace *ns,
 
     if (!asked && (w->lifetime | w->ttl | w->linger) != 0)
         return request_fail(rq, -EINVAL, "a lifetime without its flag");
-    if (lifetime > LIFETIME_TTL || (lifetime == LIFETIME_TTL) != (ttl > 0) || ttl > TTL_MAX ||
-        (lifetime != LIFETIME_EPHEMERAL && linger > 0) || linger > LINGER_MAX)
+    if (lifetime > LIFETIME_TTL || (lifetime == LIFETIME_TTL) != (ttl > 0) ||
+        ttl > CONFIG_TTL_MAX || (lifetime != LIFETIME_EPHEMERAL && linger > 0) ||
+        linger > CONFIG_LINGER_MAX)
         return request_fail(rq, -EINVAL,
                             "a lifetime is persistent, ephemeral (with linger, up to %u "
                             "seconds) or ttl (of 1 to %u seconds)",
-                            LINGER_MAX, TTL_MAX);
+                            CONFIG_LINGER_MAX, CONFIG_TTL_MAX);
     if (lifetime == LIFETIME_EPHEMERAL && w->flags & CREATE_KEY)
         return request_fail(rq, -EINVAL, "an ephemeral segment has no key: it is removed at birth");
     ret->flags = lifetime == LIFETIME_EPHEMERAL ? REG_EPHEMERAL : 0;

@@ -76,6 +76,8 @@ static void wrong_namespaces(void **state)
     wrong("[namespace a]\nlifetime = forever\n", 2, "persistent, ephemeral or ttl");
     wrong("[namespace a]\nlifetime = ttl\nttl = 1w\n", 3, "a time");
     wrong("[namespace a]\nlifetime = ephemeral\nlinger = soon\n", 3, "a time");
+    wrong("[namespace a]\nlifetime = ttl\nttl = 3651d\n", 3, "3650d");
+    wrong("[namespace a]\nlifetime = ephemeral\nlinger = 8d\n", 3, "7d");
     wrong("\n[namespace a]\nlifetime = ttl\n", 2, "ttl");
     wrong("\n[namespace a]\nlifetime = ttl\nttl = 0\n", 2, "ttl");
     wrong("\n[namespace a]\nttl = 5\n", 2, "ttl");
