@@ -285,13 +285,6 @@ def test_create_again_is_the_same_create(broker):
         assert e.value.errno == errno.EEXIST
 
 
-def cpu_time(pid):
-    """Seconds. Adopting waits for nothing: on a machine of its own this is the time that it takes."""
-    with open("/proc/%d/stat" % pid) as f:
-        fields = f.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 @pytest.mark.once
 def test_adopt_32000_in_a_second(make_broker, namespace):
     if not namespace:
@@ -313,7 +306,7 @@ def test_adopt_32000_in_a_second(make_broker, namespace):
         before = time.monotonic()
         b.start()
         took.append(time.monotonic() - before)
-        cpu.append(cpu_time(b.pid))
+        cpu.append(shmd.cpu_time(b.pid))
     assert b.consistent() == ids
     print("adopted 32,000 segments in %.3f s, %.2f s of CPU time" % (min(took), min(cpu)))
     assert min(cpu) < 1, (cpu, took)

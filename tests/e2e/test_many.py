@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+import shmd
 import sysv
 from bare import start_as_daemon
 from wire import OP, F, frame, pack, target, unpack
@@ -131,16 +132,18 @@ def test_32000_segments(full, make_broker, folder):
         assert all(s.nattch == 1 and s.size == 1 for s in listed)
         i = many.info()
         assert (i.user_segments, i.user_bytes, i.segments) == (MANY, MANY * 4096, MANY)
-    adopted = float("inf")
+    adopted = cpu = float("inf")
     for _ in range(5):
         b.kill()
         start = time.perf_counter()
         assert b.start(ready=False)
         adopted = min(adopted, time.perf_counter() - start)
+        cpu = min(cpu, shmd.cpu_time(b.pid))
         if adopted < 1:
             break
-    print("adoption %.3f s" % adopted)
-    assert adopted < 1, "adoption of %d takes %.2f s" % (MANY, adopted)
+    print("adoption %.3f s, %.2f s of CPU time" % (adopted, cpu))
+    # Others may have the machine meanwhile: what shmd itself needed is what counts then.
+    assert min(adopted, cpu) < 1, "adoption of %d takes %.2f s, %.2f of CPU" % (MANY, adopted, cpu)
     assert b.names() == ids
     with b.connect(10001) as w:
         i = w.info()
