@@ -205,6 +205,8 @@ int op_create(struct request *rq)
     e = table_find(t, name, NAME_SIZE);
     if (e && (!hidden(rq, e, NULL) || policy_may_create(rq->broker, rq->caller, name))) {
         r = segment_check(t, e, &ds);
+        if (r == 0 && hidden(rq, e, &ds)) /* of its size and shmid nothing, but the name is taken */
+            return request_fail(rq, -EEXIST, "%s exists already", name);
         if (r == 0)
             return create_existing(rq, w, e);
         if (r != -EIDRM) /* the name is not free */

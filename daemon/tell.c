@@ -122,32 +122,14 @@ void tell_created(struct broker *b, const struct caller *by, const struct reg_en
     event(b, by, e, EVENT_CREATED, by ? REASON_ASKED : REASON_CONFIG);
 }
 
-void tell_removed(struct broker *b, const struct caller *by, const struct reg_entry *e,
-                  enum wire_event_reason reason)
+/*
+ * Past the broker its owner can change it to and fro without end, and remove one after the other.
+ * A declared one is charged to nobody: who has it counts.
+ */
+static bool log_may_hear_behind(const struct broker *b, const struct reg_entry *e)
 {
-    if (reason == REASON_BEHIND)
-        record(LOG_NOTICE, MESSAGE_VANISHED, by, e, "behind",
-               "was removed behind the broker's back (shmid %d, key 0x%08x): its name is free",
-               table_shmid(e), (unsigned)e->key);
-    else if (reason == REASON_UNUSED)
-        record(LOG_INFO, MESSAGE_REMOVED, by, e, "unused", "removed: shmid %d, %s", table_shmid(e),
-               e->flags & REG_EPHEMERAL ? "its last user has gone" : "unused for its ttl");
-    else
-        record(LOG_INFO, MESSAGE_REMOVED, by, e, "asked", "removed: shmid %d", table_shmid(e));
-    event(b, by, e, EVENT_REMOVED, reason);
-}
-
-void tell_missing(const struct reg_entry *e)
-{
-    record(LOG_NOTICE, MESSAGE_VANISHED, NULL, e, "away",
-           "(shmid %d) was removed while shmd was away: its name is free", table_shmid(e));
-}
-
-/* By IPC_SET its owner can change it to and fro without end. */
-static bool log_may_hear_change(const struct broker *b, const struct reg_entry *e)
-{
-    struct user *user = users_find(&b->quota.users, e->creator_uid);
-
+    struct user *user =
+        users_find(&b->quota.users, e->flags & REG_DECLARED ? e->uid : e->creator_uid);
     struct timespec now; /* a sweep is nobody's turn */
 
     if (!user)
@@ -157,12 +139,35 @@ static bool log_may_hear_change(const struct broker *b, const struct reg_entry *
     return user->refusals++ < REFUSALS_A_SECOND;
 }
 
+void tell_removed(struct broker *b, const struct caller *by, const struct reg_entry *e,
+                  enum wire_event_reason reason)
+{
+    if (reason == REASON_BEHIND) {
+        if (log_may_hear_behind(b, e))
+            record(LOG_NOTICE, MESSAGE_VANISHED, by, e, "behind",
+                   "was removed behind the broker's back (shmid %d, key 0x%08x): its name is free",
+                   table_shmid(e), (unsigned)e->key);
+    } else if (reason == REASON_UNUSED) {
+        record(LOG_INFO, MESSAGE_REMOVED, by, e, "unused", "removed: shmid %d, %s", table_shmid(e),
+               e->flags & REG_EPHEMERAL ? "its last user has gone" : "unused for its ttl");
+    } else {
+        record(LOG_INFO, MESSAGE_REMOVED, by, e, "asked", "removed: shmid %d", table_shmid(e));
+    }
+    event(b, by, e, EVENT_REMOVED, reason);
+}
+
+void tell_missing(const struct reg_entry *e)
+{
+    record(LOG_NOTICE, MESSAGE_VANISHED, NULL, e, "away",
+           "(shmid %d) was removed while shmd was away: its name is free", table_shmid(e));
+}
+
 void tell_changed(struct broker *b, const struct caller *by, const struct reg_entry *e,
                   enum wire_event_reason reason)
 {
     bool behind = reason == REASON_BEHIND;
 
-    if (!behind || log_may_hear_change(b, e))
+    if (!behind || log_may_hear_behind(b, e))
         record(behind ? LOG_NOTICE : LOG_INFO, MESSAGE_CHANGED, by, e,
                behind ? "behind" : by ? "asked" : "config", "%s: owner %u, group %u, mode %04o",
                behind ? "was changed behind the broker's back" : "set", e->uid, e->gid, e->mode);

@@ -91,6 +91,7 @@ void watch_tell(struct broker *b, const struct wire_event *ev, const struct reg_
 
     fill(&f, ev, e ? e->name : name);
     TAILQ_FOREACH(c, &b->watchers, watch.link) {
+        b->looks++;
         if (!name_matches(c->watch.pattern, f.name) || !may_see(b, c, ev, e))
             continue;
         watch_catch_up(b, c);

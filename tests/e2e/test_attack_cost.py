@@ -91,6 +91,25 @@ def test_listing_what_is_hidden(start):
         no_worse_than_pings(b, alice, 20, frame("LIST", pack("list")), 0.2)
 
 
+@pytest.mark.once
+def test_events_that_many_patterns_miss(start):
+    """Attached and detached without end, before his eight watches of the patterns that cost most."""
+    b = start()
+    with b.connect(ALICE) as alice, contextlib.ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(b.connect(BOB)).watch("*/*" + "a" * 50 + "b")
+        stack.enter_context(b.connect(BOB)).create("a" * 100)
+        took = {}
+        for name, watchers in (("10002/" + "a" * 100, 8), ("10002/none", 0)):
+            both = (frame("ATTACH", pack("attach", lease=1, **target(name)), flags=F.FRAME_NOREPLY) +
+                    frame("DETACH", pack("detach", lease=1), flags=F.FRAME_NOREPLY))
+            with contextlib.ExitStack() as more:
+                took[watchers] = wait_behind([more.enter_context(b.connect(BOB)) for _ in range(100)], both,
+                                             alice)
+            shmd.until(lambda: alice.info().connections <= 10, "they have gone")
+        assert took[8] < 6 * took[0] + 0.02, took
+
+
 def test_half_frames_and_unread_replies(start):
     """What a connection can make shmd keep is small: 200 of them, each as full as it gets."""
     b = start()
@@ -161,3 +180,31 @@ def test_changing_it_to_and_fro(broker, alice, bob):
     lines = broker.lines[mark:]
     assert any("behind the broker's back" in line for line in lines)
     assert len(lines) <= 5 * (time.monotonic() - begun + 2) + 1, len(lines)
+
+
+def test_ipcrm_and_create_without_end(broker, alice, bob):
+    """Each time shmd notices that it has gone; the log hears of few."""
+    mark, begun = broker.mark(), time.monotonic()
+    with Bare(BOB) as bare:
+        for _ in range(500):
+            assert bare("rmid", bob.create("x").shmid) == 0
+            assert answer(bob.stat, "x") == errno.EIDRM
+    alice.create("seen")
+    broker.wait_log("10001/seen created", mark)
+    lines = [line for line in broker.lines[mark:] if "behind the broker's back" in line]
+    assert 0 < len(lines) <= 5 * (time.monotonic() - begun + 2), len(lines)
+
+
+def test_changing_a_declared_one_to_and_fro(start):
+    """It is charged to nobody, and its owner is held to the same."""
+    b = start("[segment lab/feed]\nsize = 4096\nowner = %d\nmode = 0600\n" % BOB)
+    with b.connect(ALICE) as alice, b.connect(BOB) as bob, Bare(BOB) as bare:
+        shmid = bob.open("lab/feed").shmid
+        mark, begun = b.mark(), time.monotonic()
+        for i in range(500):
+            assert bare("set", shmid, BOB, BOB, 0o600 if i % 2 else 0o640) == 0
+            bob.stat("lab/feed")
+        alice.create("seen")
+        b.wait_log("10001/seen created", mark)
+        lines = b.lines[mark:]
+        assert 1 < len(lines) <= 5 * (time.monotonic() - begun + 2) + 1, len(lines)

@@ -135,6 +135,12 @@ def test_connection_of_the_dead(broker, alice):
 
 # What he may not learn.
 
+def told(call, *args, **kwargs):
+    with pytest.raises(Refused) as e:
+        call(*args, **kwargs)
+    return e.value.errno, e.value.text
+
+
 def test_the_same_answer_for_every_spelling(make_broker, folder):
     """With public = no, also where a name is sent that is malformed, or told of as not created."""
     b = start(make_broker, folder, "[registry]\npublic = no\n")
@@ -166,6 +172,21 @@ def test_the_same_answer_for_every_spelling(make_broker, folder):
         assert alice.stat("secret").leases == 1
         with as_user(BOB), pytest.raises(PermissionError):
             sysv.shmat(next(iter(b.foreign)), sysv.SHM_RDONLY)
+
+
+def test_a_taken_name_in_a_shared_namespace(make_broker, folder):
+    """Where he may create he learns that a name is taken, and nothing of what has it."""
+    b = start(make_broker, folder, "[registry]\npublic = no\n")
+    b.foreign = set(sysv.segments())
+    with b.connect(ALICE) as alice, b.connect(BOB) as bob:
+        alice.create("lab/secret", 5000)
+        for size in (1, 5001, 1 << 60):
+            for flags in (0, F.CREATE_EXCLUSIVE):
+                assert told(bob.create, "lab/secret", size, flags=flags) == (
+                    errno.EEXIST, "lab/secret exists already")
+        assert answer(bob.stat, "lab/secret") == errno.ENOENT
+        alice.set("lab/secret", mode=0o666)
+        assert bob.create("lab/secret", 1).size == 5000
 
 
 def test_events_of_what_is_hidden(make_broker, folder):
