@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Small helpers that every part uses: ownership you can see, and nothing else. */
+/* Small helpers that every part uses: ownership you can see, and the time in one number. */
 #pragma once
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SHMD_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
@@ -15,6 +17,17 @@
 /* Hand an owned value on and leave the empty one behind, so that its cleanup does nothing. */
 #define STEAL_FD(fd) ({ int *_f = &(fd); int _v = *_f; *_f = -1; _v; })
 #define STEAL_PTR(p) ({ __auto_type _p = &(p); __auto_type _v = *_p; *_p = NULL; _v; })
+
+#define NS_PER_SECOND 1000000000ll
+
+/* Nanoseconds. */
+static inline int64_t clock_ns(clockid_t clock)
+{
+    struct timespec ts;
+
+    clock_gettime(clock, &ts);
+    return ts.tv_sec * NS_PER_SECOND + ts.tv_nsec;
+}
 
 static inline void cleanup_close(int *fd)
 {

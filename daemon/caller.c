@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "privilege.h"
 #include "protocol.h"
 #include "table.h"
 #include "util.h"
@@ -41,14 +42,13 @@ static int home_of(uid_t uid, char home[NAMESPACE_SIZE])
 {
     static struct {
         uid_t uid;
-        time_t until;
+        int64_t until; /* CLOCK_MONOTONIC, seconds */
         char home[NAMESPACE_SIZE];
     } cache[64];
-    struct timespec now;
+    int64_t now = clock_ns(CLOCK_MONOTONIC_COARSE) / NS_PER_SECOND;
     __auto_type slot = &cache[uid % ARRAY_LEN(cache)];
 
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    if (slot->uid != uid || slot->until <= now.tv_sec) {
+    if (slot->uid != uid || slot->until <= now) {
         struct passwd *pw = (errno = 0, getpwuid(uid));
 
         /* A data base that cannot be read knows nothing; a wrong namespace would be worse than
@@ -58,7 +58,7 @@ static int home_of(uid_t uid, char home[NAMESPACE_SIZE])
             return -EAGAIN;
         name_of_user(uid, pw ? pw->pw_name : NULL, slot->home);
         slot->uid = uid;
-        slot->until = now.tv_sec + 60;
+        slot->until = now + 60;
     }
     memcpy(home, slot->home, NAMESPACE_SIZE);
     return 0;
@@ -76,6 +76,7 @@ int caller_init(struct caller *c, int fd)
     c->uid = cred.uid;
     c->gid = cred.gid;
     c->pid = cred.pid;
+    c->since = clock_ns(CLOCK_BOOTTIME);
     if (cred.uid == OVERFLOW_ID || cred.gid == OVERFLOW_ID)
         return -EOVERFLOW;
     int r = home_of(cred.uid, c->home);
@@ -88,6 +89,15 @@ void caller_done(struct caller *c)
     free(c->leases);
     free(c->groups);
     *c = (struct caller){0};
+}
+
+/* In ticks, as /proc has it: what began within the tick of `when` is not after it. */
+static bool started_after(pid_t pid, int64_t when)
+{
+    uint64_t ticks = process_start(pid), second = (uint64_t)sysconf(_SC_CLK_TCK);
+
+    return ticks > (uint64_t)when / NS_PER_SECOND * second +
+                       (uint64_t)when % NS_PER_SECOND * second / NS_PER_SECOND;
 }
 
 #ifndef SO_PEERPIDFD
@@ -104,7 +114,13 @@ int caller_pidfd(const struct caller *c, int fd)
     if (errno != ENOPROTOOPT)
         return errno == EINVAL ? -ESRCH : -errno;
     pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
-    return pidfd < 0 ? -errno : pidfd;
+    if (pidfd < 0)
+        return -errno;
+    if (started_after(c->pid, c->since)) {
+        close(pidfd);
+        return -ESRCH;
+    }
+    return pidfd;
 }
 
 bool caller_in_group(const struct caller *c, gid_t gid)
@@ -143,14 +159,6 @@ struct lease *caller_find_hold(struct caller *c, const struct table *t, const st
     return NULL;
 }
 
-static int64_t now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_REALTIME_COARSE, &ts);
-    return ts.tv_sec * 1000000000ll + ts.tv_nsec;
-}
-
 int caller_add_lease(struct caller *c, struct table *t, struct reg_entry *e, uint32_t id,
                      uint32_t flags)
 {
@@ -164,7 +172,7 @@ int caller_add_lease(struct caller *c, struct table *t, struct reg_entry *e, uin
         c->room = room;
     }
     c->leases[c->n_leases++] = (struct lease){
-        .id = id, .index = table_index(t, e), .instance = e->instance, .since = now_ns(),
+        .id = id, .index = table_index(t, e), .instance = e->instance, .since = clock_ns(CLOCK_REALTIME_COARSE),
         .flags = flags};
     table_lease(e, 1);
     c->user->leases++;

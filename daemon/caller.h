@@ -39,7 +39,8 @@ struct caller {
     pid_t pid;
     gid_t *groups; /* supplementary */
     unsigned n_groups;
-    bool ready; /* has shaken hands */
+    int64_t since; /* CLOCK_BOOTTIME, nanoseconds: when it was accepted */
+    bool ready;    /* has shaken hands */
     char home[NAMESPACE_SIZE];
     struct user *user; /* what the broker counts of that uid; NULL until it was admitted */
     struct lease *leases;
@@ -58,9 +59,10 @@ int caller_init(struct caller *c, int fd);
 void caller_done(struct caller *c);
 
 /*
- * A descriptor that is readable once the process at the other end has ended (SO_PEERPIDFD, else
- * pidfd_open: then the pid may be that of a process which passed its connection on and ended).
- * -ESRCH: it has; another errno: this kernel cannot tell.
+ * A descriptor that is readable once the process at the other end has ended: SO_PEERPIDFD, and before
+ * Linux 6.5 pidfd_open, where the pid may be another's by now: one that started after the connection
+ * was accepted is not taken for it, as far as /proc tells. -ESRCH: it has ended; another errno: this
+ * kernel cannot tell.
  */
 int caller_pidfd(const struct caller *c, int fd);
 

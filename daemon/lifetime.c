@@ -1,27 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "lifetime.h"
 
-#include <time.h>
-
 #include "segment.h"
 #include "tell.h"
 #include "util.h"
 
-#define SECOND 1000000000ll
 #define RUN_MAX 64    /* segments looked at before others are served */
 #define RECLAIM_S 10u /* after a restart, for clients to come back and announce their leases */
 
-static int64_t clock_ns(clockid_t clock)
-{
-    struct timespec ts;
-
-    clock_gettime(clock, &ts);
-    return ts.tv_sec * SECOND + ts.tv_nsec;
-}
-
 static void set_due(struct broker *b, const struct reg_entry *e, int64_t seconds)
 {
-    int64_t when = clock_ns(CLOCK_MONOTONIC) + seconds * SECOND;
+    int64_t when = clock_ns(CLOCK_MONOTONIC) + seconds * NS_PER_SECOND;
 
     if (due_set(&b->due, table_index(&b->table, e), when) && b->arm)
         b->arm(b, when);
@@ -53,8 +42,8 @@ static void look_at_ttl(struct broker *b, struct reg_entry *e)
         return;
 
     int64_t last = MAX(ds.shm_atime, ds.shm_dtime);
-    int64_t used = MAX(last, e->created / SECOND);
-    int64_t left = used + e->ttl - clock_ns(CLOCK_REALTIME) / SECOND;
+    int64_t used = MAX(last, e->created / NS_PER_SECOND);
+    int64_t left = used + e->ttl - clock_ns(CLOCK_REALTIME) / NS_PER_SECOND;
     bool in_use = ds.shm_nattch > (table_pin(t, e) ? 1u : 0u) || e->leases > 0 ||
                   e->flags & REG_DECLARED; /* it had its ttl before */
 

@@ -30,14 +30,6 @@ struct shmd {
     bool failed;
 };
 
-static int64_t clock_ns(clockid_t clock)
-{
-    struct timespec ts;
-
-    clock_gettime(clock, &ts);
-    return ts.tv_sec * 1000000000ll + ts.tv_nsec;
-}
-
 /* One user has all: the host's limits are the only ones. */
 static void make_private(struct config *c)
 {
@@ -143,12 +135,14 @@ static void on_reload(evutil_socket_t signum, short what, void *data)
         keep_fixed(&new, &s->broker.config);
         fit_connections(&new, s->options.user);
         log_set_level(new.log_level);
-        if (broker_reload(&s->broker, &new) < 0) {
+        r = broker_reload(&s->broker, &new);
+        if (r < 0) {
             s->failed = true;
             event_base_loopbreak(s->base);
+        } else {
+            server_reloaded(&s->server);
+            log_info("configuration read again");
         }
-        server_reloaded(&s->server);
-        log_info("configuration read again");
     }
     service_reloaded(&s->service, r < 0);
 }

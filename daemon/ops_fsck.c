@@ -15,12 +15,6 @@ struct fsck {
     bool repair;
 };
 
-static bool permitted(const struct request *rq)
-{
-    return policy_is_admin(rq->broker, rq->caller) ||
-           (rq->broker->is_private && rq->caller->uid == rq->broker->table.uid);
-}
-
 static void add(struct fsck *f, const struct wire_problem *problem)
 {
     struct wire_report *to = f->report;
@@ -55,12 +49,14 @@ static void check_entry(struct fsck *f, struct reg_entry *e)
     struct wire_problem p = {.size = e->size, .shmid = table_shmid(e), .key = e->key};
     struct shmid_ds ds;
 
+    bool ephemeral = e->flags & REG_EPHEMERAL;
+
     memcpy(p.name, e->name, NAME_SIZE);
     f->report->checked++;
 
     int r = segment_check(f->table, e, &ds);
 
-    if (r == -EIDRM) {
+    if (r == -EIDRM && !ephemeral) { /* those may go as they please */
         p.kind = PROBLEM_GONE;
         p.mended = 1;
         add(f, &p);
@@ -73,7 +69,7 @@ static void check_entry(struct fsck *f, struct reg_entry *e)
         p.mended = 1;
         add(f, &p);
     }
-    if (!table_pin(f->table, e) && !(e->flags & REG_EPHEMERAL)) {
+    if (!table_pin(f->table, e) && !ephemeral) {
         p.kind = PROBLEM_UNPINNED;
         p.mended = (f->repair ? pin(f->table, e, &ds) : segment_pin(f->table, e)) == 0;
         add(f, &p);
@@ -140,7 +136,7 @@ int op_fsck(struct request *rq)
 
     if (w->flags & ~(uint32_t)FSCK_KNOWN)
         return request_fail(rq, -EINVAL, "flags 0x%x of fsck are unknown here", w->flags);
-    if (!permitted(rq))
+    if (!policy_is_admin(rq->broker, rq->caller))
         return request_fail(rq, -EPERM, "only an administrator may have the registry checked");
 
     struct table *t = &rq->broker->table;

@@ -129,14 +129,6 @@ int op_list(struct request *rq)
     return 0;
 }
 
-static int64_t clock_ns(clockid_t clock)
-{
-    struct timespec ts;
-
-    clock_gettime(clock, &ts);
-    return ts.tv_sec * 1000000000ll + ts.tv_nsec;
-}
-
 int op_info(struct request *rq)
 {
     const struct broker *b = rq->broker;
@@ -169,7 +161,7 @@ int op_info(struct request *rq)
     const struct user *user = rq->caller->user;
 
     to->user_segments = user->segments;
-    to->user_bytes = user->pages * QUOTA_PAGE;
+    to->user_bytes = user->pages * quota_page();
     to->user_connections = user->connections;
     to->user_leases = user->leases;
     to->max_user_segments = b->config.segments_per_user;

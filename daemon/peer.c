@@ -88,16 +88,10 @@ static int watch_process(struct peer *p)
     p->death = event_new(p->server->base, pidfd, EV_READ, on_death, p);
     if (p->death && event_add(p->death, NULL) == 0)
         return 0;
+    if (p->death)
+        event_free(STEAL_PTR(p->death));
     close(pidfd);
     return -ENOMEM;
-}
-
-static int64_t monotonic_seconds(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-    return ts.tv_sec;
 }
 
 /* What one peer is served before the others are: requests, and each segment that is looked at or
@@ -111,7 +105,7 @@ static enum verdict serve(struct peer *p, const uint8_t *in, size_t len)
     enum verdict verdict = KEEP;
     size_t cost = 0;
 
-    s->broker->now = monotonic_seconds();
+    s->broker->now = clock_ns(CLOCK_MONOTONIC_COARSE) / NS_PER_SECOND;
     while (verdict == KEEP) {
         size_t used, answer;
         enum dispatch_result r;

@@ -9,11 +9,13 @@
 
 #include "util.h"
 
-static struct usage *namespace_usage(const struct quota *q, const char *name)
+static const struct config_namespace *declared(const struct quota *q, const char *name)
 {
-    const struct config_namespace *ns =
-        config_namespace(q->config, name, name_namespace_len(name));
+    return config_namespace(q->config, name, name_namespace_len(name));
+}
 
+static struct usage *usage_of(const struct quota *q, const struct config_namespace *ns)
+{
     return ns ? &q->namespaces[ns - q->config->namespaces] : NULL;
 }
 
@@ -42,32 +44,31 @@ static int check_user(const struct quota *q, uid_t uid, uint64_t pages, char err
     if (segments >= c->segments_per_user)
         return over(error, "user %u has %u segments, and segments_per_user allows %u",
                     (unsigned)uid, segments, c->segments_per_user);
-    if (!fits(used, pages, c->size_per_user / QUOTA_PAGE))
+    if (!fits(used, pages, c->size_per_user / quota_page()))
         return over(error,
                     "user %u has %llu bytes and asks for %llu more, and size_per_user allows %llu",
-                    (unsigned)uid, (unsigned long long)used * QUOTA_PAGE,
-                    (unsigned long long)pages * QUOTA_PAGE, (unsigned long long)c->size_per_user);
+                    (unsigned)uid, (unsigned long long)used * quota_page(),
+                    (unsigned long long)pages * quota_page(), (unsigned long long)c->size_per_user);
     return 0;
 }
 
 static int check_namespace(const struct quota *q, const char *name, uint64_t pages,
                            char error[QUOTA_ERROR_MAX])
 {
-    const struct config_namespace *ns =
-        config_namespace(q->config, name, name_namespace_len(name));
-    const struct usage *u = namespace_usage(q, name);
+    const struct config_namespace *ns = declared(q, name);
+    const struct usage *u = usage_of(q, ns);
 
     if (!ns)
         return 0;
     if (u->segments >= ns->max_segments)
         return over(error, "namespace %s has %u segments, and its max_segments allows %u", ns->name,
                     u->segments, ns->max_segments);
-    if (!fits(u->pages, pages, ns->max_size / QUOTA_PAGE))
+    if (!fits(u->pages, pages, ns->max_size / quota_page()))
         return over(error,
                     "namespace %s has %llu bytes and %llu more are asked for, and its max_size "
                     "allows %llu",
-                    ns->name, (unsigned long long)u->pages * QUOTA_PAGE,
-                    (unsigned long long)pages * QUOTA_PAGE, (unsigned long long)ns->max_size);
+                    ns->name, (unsigned long long)u->pages * quota_page(),
+                    (unsigned long long)pages * quota_page(), (unsigned long long)ns->max_size);
     return 0;
 }
 
@@ -80,12 +81,12 @@ int quota_check(const struct quota *q, uid_t uid, const char *name, uint64_t siz
 
     if (r == 0)
         r = check_namespace(q, name, pages, error);
-    if (r == 0 && !fits(q->host.pages, pages, c->total_size / QUOTA_PAGE))
+    if (r == 0 && !fits(q->host.pages, pages, c->total_size / quota_page()))
         r = over(error,
                  "all users together have %llu bytes and %llu more are asked for, and total_size "
                  "allows %llu",
-                 (unsigned long long)q->host.pages * QUOTA_PAGE,
-                 (unsigned long long)pages * QUOTA_PAGE, (unsigned long long)c->total_size);
+                 (unsigned long long)q->host.pages * quota_page(),
+                 (unsigned long long)pages * quota_page(), (unsigned long long)c->total_size);
     return r;
 }
 
@@ -98,7 +99,7 @@ static bool has_user(const struct reg_entry *e)
 int quota_charge(struct quota *q, const struct reg_entry *e)
 {
     uint64_t pages = quota_pages(e->size);
-    struct usage *ns = namespace_usage(q, e->name);
+    struct usage *ns = usage_of(q, declared(q, e->name));
 
     if (has_user(e)) {
         struct user *user = users_get(&q->users, e->creator_uid);
@@ -120,7 +121,7 @@ int quota_charge(struct quota *q, const struct reg_entry *e)
 void quota_release(struct quota *q, const struct reg_entry *e)
 {
     uint64_t pages = quota_pages(e->size);
-    struct usage *ns = namespace_usage(q, e->name);
+    struct usage *ns = usage_of(q, declared(q, e->name));
 
     if (has_user(e)) {
         struct user *user = users_find(&q->users, e->creator_uid);

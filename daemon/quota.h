@@ -6,12 +6,13 @@
  */
 #pragma once
 
+#include <unistd.h>
+
 #include "config.h"
 #include "name.h"
 #include "registry.h"
 #include "users.h"
 
-#define QUOTA_PAGE 4096u
 #define QUOTA_ERROR_MAX 256
 
 struct usage {
@@ -26,9 +27,14 @@ struct quota {
     struct usage *namespaces; /* as config->namespaces */
 };
 
+static inline uint64_t quota_page(void)
+{
+    return (uint64_t)getpagesize();
+}
+
 static inline uint64_t quota_pages(uint64_t size)
 {
-    return size / QUOTA_PAGE + (size % QUOTA_PAGE != 0);
+    return size / quota_page() + (size % quota_page() != 0);
 }
 
 /*

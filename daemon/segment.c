@@ -20,14 +20,6 @@ static int32_t random_key(struct table *t, const struct segment_request *rq)
     return (int32_t)(rq->key_first + (uint32_t)((t->random >> 32) * range >> 32));
 }
 
-static int64_t now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-    return ts.tv_sec * 1000000000ll + ts.tv_nsec;
-}
-
 /* shmget under the key that the entry names, so that a crash can be rolled back by it. */
 static int get(struct table *t, struct reg_entry *e, const struct segment_request *rq)
 {
@@ -115,7 +107,7 @@ int segment_create(struct table *t, const struct segment_request *rq, struct reg
     struct reg_entry fields = {
         .size = rq->size,
         .request_id = rq->request_id,
-        .created = now_ns(),
+        .created = clock_ns(CLOCK_REALTIME),
         .key = rq->key ? rq->key : random_key(t, rq),
         .uid = rq->uid,
         .gid = rq->gid,

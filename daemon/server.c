@@ -144,11 +144,7 @@ static void arm_idle(struct server *s, int ms)
 
 static struct timeval from_now(int64_t when)
 {
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    int64_t us = MAX((when - ts.tv_sec * 1000000000ll - ts.tv_nsec) / 1000, 0);
+    int64_t us = MAX((when - clock_ns(CLOCK_MONOTONIC)) / 1000, 0);
 
     return (struct timeval){.tv_sec = us / 1000000, .tv_usec = us % 1000000};
 }

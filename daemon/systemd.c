@@ -7,9 +7,9 @@
 #include <systemd/sd-daemon.h>
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-journal.h>
-#include <time.h>
 
 #include "log.h"
+#include "util.h"
 
 bool systemd_listens(void)
 {
@@ -30,10 +30,8 @@ void systemd_ready(const char *status)
 
 void systemd_reloading(void)
 {
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", ts.tv_sec * 1000000ll + ts.tv_nsec / 1000);
+    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld",
+               (long long)clock_ns(CLOCK_MONOTONIC) / 1000);
 }
 
 void systemd_stopping(void)

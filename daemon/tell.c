@@ -13,7 +13,7 @@
 #include "watch.h"
 
 #define FIELDS_MAX 16
-#define REFUSALS_A_SECOND 5 /* of one user that the log hears of */
+#define HEARD_A_SECOND 5 /* of what one user is refused, or does behind the broker's back */
 
 struct record {
     struct iovec field[FIELDS_MAX];
@@ -122,21 +122,24 @@ void tell_created(struct broker *b, const struct caller *by, const struct reg_en
     event(b, by, e, EVENT_CREATED, by ? REASON_ASKED : REASON_CONFIG);
 }
 
-/*
- * Past the broker its owner can change it to and fro without end, and remove one after the other.
- * A declared one is charged to nobody: who has it counts.
- */
+/* A user can do without end what the log is to hear of. What is too much is counted, and the count is
+ * told with the next refusal. */
+static bool log_may_hear(struct user *user)
+{
+    user_tick(user, clock_ns(CLOCK_MONOTONIC_COARSE) / NS_PER_SECOND); /* a sweep is nobody's turn */
+    if (user->told++ < HEARD_A_SECOND)
+        return true;
+    user->untold++;
+    return false;
+}
+
+/* A declared segment is charged to nobody: who has it counts. */
 static bool log_may_hear_behind(const struct broker *b, const struct reg_entry *e)
 {
     struct user *user =
         users_find(&b->quota.users, e->flags & REG_DECLARED ? e->uid : e->creator_uid);
-    struct timespec now; /* a sweep is nobody's turn */
 
-    if (!user)
-        return true;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    user_tick(user, now.tv_sec);
-    return user->refusals++ < REFUSALS_A_SECOND;
+    return !user || log_may_hear(user);
 }
 
 void tell_removed(struct broker *b, const struct caller *by, const struct reg_entry *e,
@@ -185,25 +188,15 @@ static bool worth_telling(int error)
     return error == -EPERM || error == -EACCES || error == -EDQUOT || error == -EXFULL;
 }
 
-/* Too many of them are counted, and the count is told with the next. */
-static bool log_may_hear(const struct broker *b, struct user *user)
-{
-    user_tick(user, b->now);
-    if (user->refusals++ < REFUSALS_A_SECOND)
-        return true;
-    user->unheard++;
-    return false;
-}
-
 static void record_refusal(struct request *rq, const char *name)
 {
     struct caller *c = rq->caller;
     struct record r = {.n = 0};
     char message[WIRE_TEXT_MAX + 256], more[64] = "";
 
-    if (c->user->unheard > 0)
-        snprintf(more, sizeof(more), " (%u more refusals before this one)", c->user->unheard);
-    c->user->unheard = 0;
+    if (c->user->untold > 0)
+        snprintf(more, sizeof(more), " (%u lines about this user were left out)", c->user->untold);
+    c->user->untold = 0;
     snprintf(message, sizeof(message), "refused to %s (uid %u, pid %d): %s%s", c->home,
              (unsigned)c->uid, c->pid, (const char *)rq->reply, more);
     add_caller(&r, c);
@@ -224,7 +217,7 @@ void tell_refused(struct request *rq, int error)
     if (rq->text_size == 0 || rq->text[rq->text_size - 1] != 0 ||
         name_resolve(rq->text, rq->caller->home, name, &why) < 0)
         name[0] = 0;
-    if (log_wants(LOG_NOTICE) && log_may_hear(b, rq->caller->user))
+    if (log_wants(LOG_NOTICE) && log_may_hear(rq->caller->user))
         record_refusal(rq, name);
     if (error == -EDQUOT && b->watches > 0) {
         const struct wire_event ev = {

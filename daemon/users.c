@@ -53,7 +53,7 @@ void users_put(struct users *u, struct user *user)
 {
     struct user **link = &u->bucket[user->uid % USERS_BUCKETS];
 
-    if (!idle(user) || user->requests > 0 || user->refusals > 0)
+    if (!idle(user) || user->requests > 0 || user->told > 0)
         return;
     while (*link != user)
         link = &(*link)->next;
@@ -72,5 +72,5 @@ void user_tick(struct user *user, int64_t second)
     if (user->second == second)
         return;
     user->second = second;
-    user->requests = user->refusals = 0;
+    user->requests = user->told = 0;
 }

@@ -16,10 +16,10 @@ struct user {
     unsigned connections, leases, waits, watches;
     uint32_t segments; /* that it asked for */
     uint64_t pages;    /* of them */
-    /* In the second that began last: requests, and refusals that the log has heard of. */
+    /* In the second that began last: requests, and lines about this user that the log was given. */
     int64_t second;
-    uint32_t requests, refusals;
-    uint32_t unheard; /* refusals that the log has not heard of */
+    uint32_t requests, told;
+    uint32_t untold; /* lines that it was not given */
 };
 
 struct users {

@@ -65,14 +65,12 @@ struct event_frame {
 static void fill(struct event_frame *f, const struct wire_event *ev, const char *name)
 {
     uint32_t text = wire_text_size(strlen(name));
-    struct timespec ts;
 
     memset(f, 0, sizeof(*f));
     f->header = (struct wire_header){
         .size = (uint32_t)(sizeof(f->header) + sizeof(f->event)) + text, .opcode = OP_EVENT};
     f->event = *ev;
-    clock_gettime(CLOCK_REALTIME, &ts);
-    f->event.when = ts.tv_sec * 1000000000ll + ts.tv_nsec;
+    f->event.when = clock_ns(CLOCK_REALTIME);
     memcpy(f->name, name, strlen(name));
 }
 

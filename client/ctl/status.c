@@ -4,14 +4,6 @@
 
 #include "table.h"
 
-static int64_t now_us(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
 static int run_ping(struct ctl *ctl, int argc, char **argv)
 {
     struct shmd_broker broker;
@@ -26,12 +18,12 @@ static int run_ping(struct ctl *ctl, int argc, char **argv)
     if (r < 0)
         return ctl_fail(ctl, NULL, r);
 
-    int64_t start = now_us();
+    int64_t start = clock_ns(CLOCK_MONOTONIC);
 
     r = shmd_ping(ctl->shmd, ctl->timeout_ms);
     if (r < 0)
         return ctl_fail(ctl, NULL, r);
-    printf("shmd %d answered in %lld us\n", (int)broker.pid, (long long)(now_us() - start));
+    printf("shmd %d answered in %lld us\n", (int)broker.pid, (long long)(clock_ns(CLOCK_MONOTONIC) - start) / 1000);
     return CTL_DONE;
 }
 

@@ -7,19 +7,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SECOND 1000000000ll
-
-static int64_t now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * SECOND + t.tv_nsec;
-}
+#include "util.h"
 
 int64_t deadline_in(int timeout_ms)
 {
-    return timeout_ms < 0 ? -1 : now() + timeout_ms * (SECOND / 1000);
+    return timeout_ms < 0 ? -1 : clock_ns(CLOCK_MONOTONIC) + timeout_ms * (NS_PER_SECOND / 1000);
 }
 
 int deadline_left_ms(int64_t deadline)
@@ -27,15 +19,15 @@ int deadline_left_ms(int64_t deadline)
     if (deadline < 0)
         return -1;
 
-    int64_t left = deadline - now();
+    int64_t left = deadline - clock_ns(CLOCK_MONOTONIC);
 
-    return left <= 0 ? 0 : (int)((left + SECOND / 1000 - 1) / (SECOND / 1000));
+    return left <= 0 ? 0 : (int)((left + NS_PER_SECOND / 1000 - 1) / (NS_PER_SECOND / 1000));
 }
 
 int words_wait(const struct word_is *words, size_t count, int64_t deadline)
 {
     struct futex_waitv waits[4] = {0};
-    struct timespec until = {deadline / SECOND, deadline % SECOND};
+    struct timespec until = {deadline / NS_PER_SECOND, deadline % NS_PER_SECOND};
 
     if (count > sizeof(waits) / sizeof(waits[0]))
         return -EINVAL;

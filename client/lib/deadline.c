@@ -7,24 +7,16 @@
 
 #define NS_PER_MS 1000000ll
 
-static int64_t now(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return ts.tv_sec * 1000000000ll + ts.tv_nsec;
-}
-
 int deadline_left_ms(struct deadline *d)
 {
     if (d->timeout_ms <= 0)
         return d->timeout_ms < 0 ? -1 : 0;
     if (d->at == 0) {
-        d->at = now() + d->timeout_ms * NS_PER_MS;
+        d->at = clock_ns(CLOCK_MONOTONIC) + d->timeout_ms * NS_PER_MS;
         return d->timeout_ms;
     }
 
-    int64_t left = d->at - now();
+    int64_t left = d->at - clock_ns(CLOCK_MONOTONIC);
 
     return left <= 0 ? 0 : (int)MIN((left + NS_PER_MS - 1) / NS_PER_MS, INT_MAX);
 }

@@ -110,15 +110,13 @@ EXPORT int shmd_watch_open(struct shmd_watch **ret, struct shmd *s, const char *
 
 static int restarted(struct shmd_watch *w, struct shmd_event *ret, struct deadline *d)
 {
-    struct timespec ts;
     int r = begin(w, d);
 
     if (r < 0)
         return r;
-    clock_gettime(CLOCK_REALTIME, &ts);
     *ret = (struct shmd_event){
         .kind = SHMD_EVENT_RESTARTED,
-        .when = ts.tv_sec * 1000000000ll + ts.tv_nsec,
+        .when = clock_ns(CLOCK_REALTIME),
         .segment.shmid = -1,
     };
     return 0;

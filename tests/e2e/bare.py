@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Processes that make System V calls as some user, past the broker, and answers as errnos."""
+import array
 import contextlib
 import ctypes
 import errno
@@ -11,6 +12,7 @@ import socket
 import sysv
 from wire import Refused, Wire
 
+ALICE, BOB = 10001, 10002
 DAEMON = 10005  # a plain user for shmd, whom the kernel holds to the modes, with a group of its own
 
 
@@ -70,6 +72,27 @@ def _fork():
     if pid == 0:
         signal.pause()
     return pid
+
+
+def pass_on(path, uid):
+    """A connection made by a process of `uid` that has ended since: a socket."""
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            s = socket.socket(socket.AF_UNIX)
+            s.connect(path)
+            theirs.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [s.fileno()]))])
+        finally:
+            os._exit(0)
+    theirs.close()
+    _, [(_, _, data)], _, _ = ours.recvmsg(1, socket.CMSG_SPACE(4))
+    os.waitpid(pid, 0)
+    ours.close()
+    return socket.socket(fileno=array.array("i", data)[0]), pid
 
 
 CALLS = {

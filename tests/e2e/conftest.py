@@ -7,6 +7,7 @@ import pytest
 
 import shmd
 import sysv
+from bare import ALICE, BOB
 
 
 def pytest_configure(config):
@@ -99,4 +100,16 @@ def broker(make_broker):
 @pytest.fixture
 def wire(broker):
     with broker.connect() as w:
+        yield w
+
+
+@pytest.fixture
+def alice(broker):
+    with broker.connect(ALICE) as w:
+        yield w
+
+
+@pytest.fixture
+def bob(broker):
+    with broker.connect(BOB) as w:
         yield w

@@ -9,10 +9,10 @@ import pytest
 
 import shmd
 import sysv
-from bare import DAEMON, Bare, answer, reload, start_as_daemon, why
+from bare import ALICE, BOB, DAEMON, Bare, answer, reload, start_as_daemon, why
 from wire import F, Refused, as_user, frame, pack, target
 
-ALICE, BOB, ADMIN = 10001, 10002, 10009
+ADMIN = 10009
 CONFIG = """[shmd]
 socket_mode = 0666
 sweep = 1
@@ -29,18 +29,6 @@ default_mode = 0640
 def broker(make_broker, folder):
     """Of a plain user, so that the kernel holds it to the modes."""
     return start_as_daemon(make_broker, folder, CONFIG)
-
-
-@pytest.fixture
-def alice(broker):
-    with broker.connect(ALICE) as w:
-        yield w
-
-
-@pytest.fixture
-def bob(broker):
-    with broker.connect(BOB) as w:
-        yield w
 
 
 def slowest_ping(w, n=200):

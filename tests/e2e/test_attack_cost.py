@@ -8,10 +8,8 @@ import pytest
 
 import shmd
 import sysv
-from bare import Bare, answer, start_as_daemon
+from bare import ALICE, BOB, Bare, answer, start_as_daemon
 from wire import F, Refused, frame, pack, target
-
-ALICE, BOB = 10001, 10002
 
 
 @pytest.fixture
@@ -23,18 +21,6 @@ def start(make_broker, folder):
 @pytest.fixture
 def broker(start):
     return start()
-
-
-@pytest.fixture
-def alice(broker):
-    with broker.connect(ALICE) as w:
-        yield w
-
-
-@pytest.fixture
-def bob(broker):
-    with broker.connect(BOB) as w:
-        yield w
 
 
 def wait_behind(connections, request, alice):

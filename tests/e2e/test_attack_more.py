@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: MIT
 """More of test_attack.py: reused shmids, borrowed identities, and what a limit does not hold."""
-import array
 import errno
 import os
-import socket
 
 import pytest
 
 import shmd
 import sysv
-from bare import DAEMON, Bare, answer, reload, start_as_daemon, why
+from bare import ALICE, BOB, DAEMON, Bare, answer, pass_on, reload, start_as_daemon, why
 from wire import F, Raw, Refused, Wire, as_user, frame, pack, target
 
-ALICE, BOB, ADMIN = 10001, 10002, 10009
+ADMIN = 10009
 CONFIG = """[shmd]
 socket_mode = 0666
 [policy]
@@ -32,18 +30,6 @@ def start(make_broker, folder, more=""):
 @pytest.fixture
 def broker(make_broker, folder):
     return start(make_broker, folder)
-
-
-@pytest.fixture
-def alice(broker):
-    with broker.connect(ALICE) as w:
-        yield w
-
-
-@pytest.fixture
-def bob(broker):
-    with broker.connect(BOB) as w:
-        yield w
 
 
 # A shmid that means another segment by the time it is used.
@@ -97,31 +83,11 @@ def test_root_of_a_user_namespace(broker, alice, programs):
     assert broker.names().keys() == {"10001/x"}
 
 
-def pass_on(broker, uid):
-    """A connection made by a process of `uid` that has ended since: a socket."""
-    ours, theirs = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.setgroups([])
-            os.setresgid(uid, uid, uid)
-            os.setresuid(uid, uid, uid)
-            s = socket.socket(socket.AF_UNIX)
-            s.connect(broker.socket)
-            theirs.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [s.fileno()]))])
-        finally:
-            os._exit(0)
-    theirs.close()
-    _, [(_, _, data)], _, _ = ours.recvmsg(1, socket.CMSG_SPACE(4))
-    os.waitpid(pid, 0)
-    ours.close()
-    return socket.socket(fileno=array.array("i", data)[0])
-
-
 def test_connection_of_the_dead(broker, alice):
     """Handed on before its process ended, it holds nothing in that one's name, however late it asks."""
     alice.create("x", mode=0o666)
-    with pass_on(broker, BOB) as s:
+    s, _ = pass_on(broker.socket, BOB)
+    with s:
         s.settimeout(shmd.LIMIT)
         s.sendall(frame("HELLO", pack("hello", magic=0x444D4853, version_min=1, version_max=1)) +
                   frame("ATTACH", pack("attach", lease=1, **target("10001/x")), serial=2))

@@ -4,7 +4,7 @@
 
 #include "quota.h"
 
-#define PAGE QUOTA_PAGE
+#define PAGE quota_page()
 
 struct fixture {
     struct config config;
