@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "log.h"
 
+#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <string.h>
@@ -67,17 +68,23 @@ static bool would_block(void)
     return poll(&p, 1, 0) == 0;
 }
 
+/*
+ * In one write, so that lines of several processes do not mix; and not by dprintf, which asks
+ * whether a character device is a terminal: a system call that the unit does not allow.
+ */
 static void write_line(int level, const char *text)
 {
-    char lost[64] = "";
+    char lost[64] = "", prefix[16], line[LINE_MAX];
+    int n;
 
     if (log_lost > 0)
         snprintf(lost, sizeof(lost), " (%lu lines before this one were lost)", log_lost);
     log_lost = 0;
-    if (log_prefix)
-        dprintf(STDERR_FILENO, "<%d>%s%s\n", level, text, lost);
-    else
-        dprintf(STDERR_FILENO, "%s: %s%s\n", log_name, text, lost);
+    snprintf(prefix, sizeof(prefix), "<%d>", level);
+    n = snprintf(line, sizeof(line), "%s%s%s%s\n", log_prefix ? prefix : log_name,
+                 log_prefix ? "" : ": ", text, lost);
+    if (n < 0 || write(STDERR_FILENO, line, MIN((size_t)n, sizeof(line) - 1)) < 0)
+        log_lost++;
 }
 
 void log_line(int level, const char *fmt, ...)

@@ -213,6 +213,28 @@ def test_journal_prefixes(programs, folder):
         assert re.match(r"<3>.*/no/such", f.read())
 
 
+@pytest.mark.parametrize("where", ["/dev/null", "/dev/full", "a terminal"])
+def test_log_that_nobody_reads(programs, make_broker, where):
+    """A character device as stderr, under the unit's filters too: no more than lines are lost."""
+    b = make_broker()
+    master, tty = os.openpty() if where == "a terminal" else (None, os.open(where, os.O_WRONLY))
+    ready, w = os.pipe()
+    p = programs.popen(b.command() + ["--ready-fd", w], pass_fds=[w], stderr=tty)
+    try:
+        os.close(w)
+        assert os.read(ready, 1) == b"\n"
+        with b.connect() as alice:
+            alice.create("x")
+        p.terminate()
+        assert p.wait(shmd.LIMIT) == 0
+    finally:
+        p.kill()
+        p.wait()
+        for fd in (ready, tty, master):
+            if fd is not None:
+                os.close(fd)
+
+
 # Private brokers.
 
 UID = 20000 + os.getpid() % 10000  # a /tmp/shmd-UID of this run alone
