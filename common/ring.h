@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The ring: the layout of a channel's segment, shared by libshmd, which writes and reads it, and
+ * shmd, which lays it out and notes deaths in it.
+ *
+ *     header (lines of 64 bytes) | slot[slots] | padding to a page | ring (a power of two)
+ *
+ * The ring is one of bytes, with records in it: a head word of 8 bytes and the message, rounded up
+ * to RING_GRAIN. So a small message takes little room beside large ones. A record is contiguous:
+ * where the rest up to the ring's end is too short, a pad is put there. A position counts bytes
+ * since the channel was made and never wraps (64 bits); a sequence counts messages.
+ *
+ * The head word publishes. It is 0 before its record is there, then (sequence mod 2^32) << 32 |
+ * kind | length. Whoever writes a record first clears the word behind it, where the next one will
+ * stand, then fills it in, then stores its head word with release: so old bytes are never taken
+ * for a record, one store publishes, the reader polls the very line that it is going to read, and
+ * a record whose writer died was never there. Several are published at once by storing the first
+ * one's head word last. `head` and `sent` are hints that lag behind; who takes over goes on from
+ * there over all records that are ready.
+ *
+ * A long message may be read while it is written: its head word says RING_OPEN, and `piece` how
+ * many of its bytes are there. It counts as received only once the word says RING_READY and `piece`
+ * is still of the same turn: it is void when its writer dies.
+ *
+ * Room. `claimed` is how far the writer may write before it looks again. It claims in large steps:
+ * stores `claimed`, fence, then looks at the slots; a reader that joins stores its slot's position,
+ * fence, then looks at `claimed`. So either the writer sees the reader, or the reader sees that its
+ * place is lost and takes a later one. For a broadcast reader it is the check after the copy:
+ * what is more than the ring's size below `claimed` may have been overwritten. `tail` is the first
+ * record that is surely still there.
+ *
+ * Waiting. Who is about to sleep reads the bell, raises its flag, makes sure that this is seen (see
+ * below), looks once more, and sleeps on the bell while that is unchanged. Who publishes looks at
+ * the flag; if it is up he lowers it, rings (adds 1) and wakes. The one that publishes pays for
+ * no fence while `fencing` is 0: the sleeper calls membarrier(2), which puts one into every running
+ * thread of the processes that are registered for it. Where sleeps are frequent, the publisher
+ * raises `fencing`, fences itself after each message, and sleepers need no membarrier. It lowers
+ * `fencing`, fence, looks at the flag: either the sleeper sees that, or it is seen.
+ * A reader that may not write cannot raise a flag: shmd counts it in `blind`, and then every message
+ * rings.
+ *
+ * Nobody trusts a word in here: each is copied once, checked against the segment's size and what is
+ * possible, and no loop goes on for longer than the ring is.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RING_MAGIC 0x31474e52444d4853ull /* "SHMDRNG1" */
+#define RING_LAYOUT 1u
+#define RING_GRAIN 64u           /* bytes: records start at multiples of it */
+#define RING_HEAD 8u             /* bytes of the head word */
+#define RING_SIZE_MIN 4096u      /* bytes of a ring */
+#define RING_SIZE_MAX (1ull << 40)
+#define RING_MESSAGE_MAX (1u << 29) /* bytes of a message */
+#define RING_SLOTS_MAX 1024u
+#define RING_TAG_SIZE 24
+
+enum ring_flags {
+    RING_BROADCAST = 1 << 0, /* the writer never waits; else it waits for the slowest reader */
+    RING_MANY = 1 << 1,      /* many writers, one at a time by the lock; else a single one */
+    RING_HOLD = 1 << 2,      /* not broadcast: what no reader has taken is not overwritten */
+    RING_FLAGS = (1 << 3) - 1
+};
+
+enum ring_kind { /* of a record; 0: not there yet */
+    RING_OPEN = 0x40000000,
+    RING_READY = (int)0x80000000,
+    RING_PAD = (int)0xc0000000, /* nothing more up to the ring's end */
+};
+
+enum ring_writer_state { /* with the role of the writer in the upper 32 bits of `writer` */
+    RING_VACANT = 0, /* nobody has written yet */
+    RING_WRITING = 1,
+    RING_CLOSED = 2, /* an orderly end: nothing comes behind the last message */
+    RING_DIED = 3,
+};
+
+enum ring_slot_state {
+    SLOT_FREE = 0,
+    SLOT_TAKEN = 1,  /* given out by shmd, `position` means nothing yet */
+    SLOT_ACTIVE = 2, /* a reliable writer waits for `position` */
+    SLOT_LEFT = 3,   /* closed in order; shmd frees it */
+};
+
+enum ring_asleep { /* bits of a flag */
+    ASLEEP_FUTEX = 1 << 0,
+    ASLEEP_POLL = 1 << 1, /* in poll, epoll and so on: shmd is to be asked to write to the eventfd */
+};
+
+/* One reader's. The first line is the reader's to write, but for `role` and `state`. */
+struct ring_slot {
+    _Atomic uint32_t role;  /* shmd's number of this membership; 0: free */
+    _Atomic uint32_t state; /* enum ring_slot_state */
+    _Atomic uint64_t position; /* all before it has been released */
+    _Atomic uint32_t cpu; /* where it ran when it last began to wait, + 1 */
+    uint32_t reserved_0[11];
+    _Atomic uint64_t received, bytes, lost, waits, wakes; /* counters */
+    uint64_t reserved_1[3];
+};
+
+struct ring_header {
+    /* Constant from the format on. */
+    _Atomic uint64_t magic; /* stored last */
+    uint32_t layout;
+    uint32_t flags;       /* enum ring_flags */
+    uint64_t size;        /* bytes of the ring, a power of two */
+    uint64_t start;       /* of the ring, in the segment: a multiple of 4096 */
+    uint32_t max_message; /* bytes */
+    uint32_t slots;
+    uint32_t version; /* of what the messages are, as the tag */
+    char tag[RING_TAG_SIZE - 4];
+
+    /* The writer's, stored with every message, read seldom. */
+    _Atomic uint64_t head;  /* where the next record will stand */
+    _Atomic uint64_t sent;  /* its sequence, and so the number of messages */
+    _Atomic uint64_t bytes; /* counters */
+    _Atomic uint64_t waits, wakes;
+    _Atomic uint64_t piece; /* turn << 32 | bytes of the open record that are there */
+    uint64_t reserved_1[2];
+
+    /* The writer's, stored seldom. */
+    _Atomic uint64_t claimed;
+    _Atomic uint64_t tail;
+    _Atomic uint32_t fencing;
+    _Atomic uint32_t writer_cpu;
+    uint64_t reserved_2[5];
+
+    /* shmd's and the writer's. */
+    _Atomic uint64_t writer; /* role << 32 | enum ring_writer_state; of the last one, where many */
+    _Atomic uint32_t writers; /* of many: how many there are */
+    _Atomic uint32_t blind;   /* readers that may not write */
+    _Atomic uint64_t consumed; /* RING_HOLD: the furthest that a reader which went had got */
+    uint64_t reserved_3[5];
+
+    /* The readers' wait. */
+    _Atomic uint32_t readers_asleep; /* enum ring_asleep: raised by readers, lowered by who rings */
+    uint32_t reserved_4[15];
+    _Atomic uint32_t bell;
+    uint32_t reserved_5[15];
+
+    /* The writer's wait for room: who reaches `wanted` rings. */
+    _Atomic uint32_t writer_asleep; /* enum ring_asleep */
+    _Atomic uint32_t readers_fencing;
+    _Atomic uint64_t wanted; /* a position */
+    uint64_t reserved_6[6];
+    _Atomic uint32_t writer_bell;
+    uint32_t reserved_7[15];
+
+    /* RING_MANY. */
+    _Atomic uint64_t lock; /* role << 32 | 1: somebody waits; 0: free */
+    _Atomic uint32_t lock_bell;
+    uint32_t reserved_8[13];
+};
+
+_Static_assert(sizeof(struct ring_header) == 576, "ring header changed its size");
+_Static_assert(sizeof(struct ring_slot) == 128, "ring slot changed its size");
+
+/* What a channel is to be. */
+struct ring_options {
+    uint32_t flags;       /* enum ring_flags */
+    uint32_t max_message; /* bytes */
+    uint32_t messages;    /* of that size that the ring has room for, at least */
+    uint32_t slots;       /* readers that can write, at most */
+    uint32_t version;
+    char tag[RING_TAG_SIZE - 4]; /* NUL-terminated */
+};
+
+/* A ring as mapped into this process: checked copies, which are what is gone by. */
+struct ring {
+    struct ring_header *header;
+    struct ring_slot *slot;
+    unsigned char *data;
+    uint64_t size;
+    uint32_t flags, max_message, slots;
+};
+
+/* Bytes of a record for a message. */
+static inline uint64_t ring_record(uint32_t length)
+{
+    return ((uint64_t)length + RING_HEAD + RING_GRAIN - 1) & ~(uint64_t)(RING_GRAIN - 1);
+}
+
+/* Bytes of the segment for it; 0: the options make no sense. */
+uint64_t ring_segment_size(const struct ring_options *options);
+
+/* Lay a ring out over a zeroed segment of (at least) that size; magic comes last. -EINVAL. */
+int ring_format(void *segment, uint64_t size, const struct ring_options *options);
+
+/* Look at a mapped segment of `size` bytes as a ring: -EPROTO where it is none, -EPROTONOSUPPORT
+ * (another layout). */
+int ring_init(struct ring *r, void *segment, uint64_t size);
+
+/*
+ * shmd's part. None of them waits, and none believes what stands there: `role` and `slot` are from
+ * shmd's own tables, and slot < r->slots.
+ */
+/* -EBUSY: the slot looks taken. */
+int ring_take_slot(struct ring *r, uint32_t slot, uint32_t role);
+/* A reader has gone; true: without having said so. Whoever waits for it goes on. */
+bool ring_end_reader(struct ring *r, uint32_t slot, uint32_t role);
+/* A writer has gone, likewise. Readers wake; the lock is free again. */
+bool ring_end_writer(struct ring *r, uint32_t role);
+/* A reader that may not write has come (+1) or gone (-1). */
+void ring_blind(struct ring *r, int change);
+/* Ring the readers' bell, or the writers': something that they are to look at has happened. */
+void ring_wake_readers(struct ring *r);
+void ring_wake_writers(struct ring *r);
