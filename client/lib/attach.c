@@ -239,10 +239,9 @@ static void give_up(struct shmd *s, const struct plan *p, struct holding *row, i
     lease_end(s, row);
 }
 
-EXPORT int shmd_attach(struct shmd *s, const char *name, unsigned flags, void *address,
-                       struct shmd_attachment *ret, int timeout_ms)
+int attach_until(struct shmd *s, const char *name, unsigned flags, void *address,
+                 struct shmd_attachment *ret, struct deadline *d)
 {
-    struct deadline d = {.timeout_ms = timeout_ms};
     struct plan p = {.name = name, .flags = flags, .address = address};
     struct holding *row;
     bool foreign = false;
@@ -258,13 +257,13 @@ EXPORT int shmd_attach(struct shmd *s, const char *name, unsigned flags, void *a
 
     if (r < 0)
         return r;
-    r = map_brokered(s, &p, row, &d);
+    r = map_brokered(s, &p, row, d);
     if (r == -ENOENT && (flags & SHMD_FOREIGN) && !target_is_name(name)) {
         foreign = true;
-        r = map_foreign(s, &p, &d);
+        r = map_foreign(s, &p, d);
     }
     if (r == 0)
-        r = hold(s, &p, foreign, row, &d);
+        r = hold(s, &p, foreign, row, d);
     if (r < 0) {
         give_up(s, &p, row, r);
         return r;
@@ -277,6 +276,14 @@ EXPORT int shmd_attach(struct shmd *s, const char *name, unsigned flags, void *a
         .segment = p.segment,
     };
     return 0;
+}
+
+EXPORT int shmd_attach(struct shmd *s, const char *name, unsigned flags, void *address,
+                       struct shmd_attachment *ret, int timeout_ms)
+{
+    struct deadline d = {.timeout_ms = timeout_ms};
+
+    return attach_until(s, name, flags, address, ret, &d);
 }
 
 EXPORT int shmd_detach(struct shmd *s, struct shmd_attachment *a)

@@ -44,6 +44,7 @@ struct directory {
 
 struct shmd {
     int fd; /* -1: no connection */
+    int passed; /* a descriptor that shmd has sent; -1: none */
     bool established; /* it was connected once, so it reconnects */
     bool welcomed;    /* the handshake of this connection is done */
     uint32_t serial;
@@ -55,6 +56,7 @@ struct shmd {
     struct holding *rows;
     uint32_t rows_size, row_free; /* number of the first free row, 0: none */
     uint32_t leases, ending;
+    struct member *members; /* its channels' */
     uid_t daemon_uid;
     char home[NAMESPACE_SIZE];
     char socket[SOCKET_PATH_MAX];
@@ -100,6 +102,7 @@ int link_send(struct shmd *s, const void *frames, size_t size, struct deadline *
 int link_receive(struct shmd *s, const struct wire_header *request, struct reply *reply,
                  struct deadline *d);
 int link_broken(struct shmd *s, const char *what);
+bool link_hung_up(const struct shmd *s);
 
 /* Take a reply apart: `size` bytes to `ret`, or its error with its sentence. */
 int reply_take(struct shmd *s, const struct reply *reply, void *ret, size_t size);
@@ -141,6 +144,13 @@ void lease_end(struct shmd *s, struct holding *row); /* frees the row, now or on
 int lease_flush(struct shmd *s, struct deadline *d); /* tell the ends not yet told */
 void lease_forget_ended(struct shmd *s); /* the connection, and so every lease, has gone */
 struct holding *lease_find(struct shmd *s, uint32_t number, const void *address);
+
+/* attach.c */
+int attach_until(struct shmd *s, const char *name, unsigned flags, void *address,
+                 struct shmd_attachment *ret, struct deadline *d);
+
+/* channel/member.c: announce the roles of a handle's channels again. */
+int members_announce(struct shmd *s, struct deadline *d);
 
 /* kernel.c: what the kernel says without the broker. */
 int kernel_stat(int shmid, struct shmid_ds *ret);

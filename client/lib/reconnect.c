@@ -136,6 +136,8 @@ static int link_try(struct shmd *s, struct deadline *d)
         directory_refresh(s, &welcome);
         r = lease_announce_all(s, d);
     }
+    if (r == 0)
+        r = members_announce(s, d);
     if (r != 0)
         link_close(s);
     return r;

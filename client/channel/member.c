@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+#include "member.h"
+
+#include <string.h>
+
+#define AGAIN_MS 1000 /* to a shmd that has just come back */
+
+struct join_frame {
+    struct wire_header header;
+    struct wire_join body;
+};
+
+static void enter(struct member *m)
+{
+    m->next = m->s->members;
+    m->before = &m->s->members;
+    if (m->next)
+        m->next->before = &m->next;
+    m->s->members = m;
+}
+
+static void leave(struct member *m)
+{
+    if (!m->before)
+        return;
+    *m->before = m->next;
+    if (m->next)
+        m->next->before = m->before;
+    m->before = NULL;
+}
+
+int members_announce(struct shmd *s, struct deadline *d)
+{
+    int r = 0;
+
+    for (struct member *m = s->members; m && r == 0; m = m->next) {
+        const struct join_frame frame = {
+            .header = link_header(s, OP_JOIN, FRAME_NOREPLY, sizeof(frame.body)),
+            .body = {.lease = m->attachment.lease, .kind = m->kind, .role = m->role, .slot = m->slot},
+        };
+
+        if (m->role != 0)
+            r = link_send(s, &frame, sizeof(frame), d);
+    }
+    return r;
+}
+
+/* A tag in another's channel may have no end. */
+static int check_type(struct member *m, const char *name, const struct shmd_member_options *o)
+{
+    const struct ring_header *h = m->ring.header;
+    char tag[SHMD_TAG_SIZE];
+
+    _Static_assert(sizeof(h->tag) == SHMD_TAG_SIZE, "tags differ in size");
+    if (!o->tag)
+        return 0;
+    text_printable(tag, h->tag, sizeof(tag));
+    if (strcmp(tag, o->tag) == 0 && h->version == o->version)
+        return 0;
+    return handle_fail(m->s, -EPROTOTYPE, "%s carries \"%s\" version %u, not \"%s\" version %u", name, tag,
+                       h->version, o->tag, o->version);
+}
+
+static int attach(struct member *m, const char *name, struct deadline *d)
+{
+    int r = attach_until(m->s, name, 0, NULL, &m->attachment, d);
+
+    if (r != -EACCES || m->kind != MEMBER_READER)
+        return r;
+    m->kind = WIRE_BLIND_READER;
+    return attach_until(m->s, name, SHMD_READ_ONLY, NULL, &m->attachment, d);
+}
+
+static int look(struct member *m, const char *name, const struct shmd_member_options *o)
+{
+    int r = ring_init(&m->ring, m->attachment.address, m->attachment.size);
+
+    if (r == -EPROTONOSUPPORT)
+        return handle_fail(m->s, r, "%s is a channel of another version of shmd", name);
+    if (r < 0)
+        return handle_fail(m->s, -EPROTOTYPE, "%s is no channel", name);
+    if (m->kind == WIRE_BLIND_READER && !(m->ring.flags & RING_BROADCAST))
+        return handle_fail(m->s, -EACCES, "%s is reliable: its readers need write access, which the kernel "
+                           "denies you", name);
+    return check_type(m, name, o);
+}
+
+static int join(struct member *m, const struct shmd_member_options *o, struct deadline *d)
+{
+    const struct wire_join request = {
+        .lease = m->attachment.lease,
+        .kind = m->kind,
+        .flags = o->flags & SHMD_MEMBER_WAIT ? JOIN_WAIT : 0,
+    };
+    struct wire_joined joined;
+    int r = call(m->s, &(struct question){OP_JOIN, &request, sizeof(request), NULL}, &joined,
+                 sizeof(joined), d);
+
+    if (r < 0)
+        return r;
+    if (m->kind != WIRE_BLIND_READER && joined.slot >= m->ring.slots)
+        return link_broken(m->s, "its slot is none of the channel's");
+    m->role = joined.role;
+    m->slot = joined.slot;
+    return 0;
+}
+
+static int wait_for_name(struct shmd *s, const char *name, struct deadline *d)
+{
+    const int left = deadline_left_ms(d);
+
+    return shmd_open(s, name, SHMD_WAIT, NULL, left);
+}
+
+int member_open(struct member *m, struct shmd *s, const char *name, uint32_t kind,
+                const struct shmd_member_options *o, struct deadline *d)
+{
+    int r = 0;
+
+    *m = (struct member){.s = s, .kind = kind, .epoll = -1, .event = -1, .timer = -1};
+    if (o->flags & SHMD_MEMBER_WAIT)
+        r = wait_for_name(s, name, d);
+    if (r == 0)
+        r = attach(m, name, d);
+    if (r < 0)
+        return r;
+    r = look(m, name, o);
+    if (r == 0)
+        r = join(m, o, d);
+    if (r < 0) {
+        shmd_detach_quietly(m->s, &m->attachment);
+        return r;
+    }
+    enter(m);
+    return 0;
+}
+
+void member_close(struct member *m)
+{
+    leave(m);
+    cleanup_close(&m->epoll);
+    cleanup_close(&m->event);
+    cleanup_close(&m->timer);
+    shmd_detach(m->s, &m->attachment);
+}
+
+int member_check(struct member *m)
+{
+    struct shmd *s = m->s;
+
+    if (link_hung_up(s))
+        link_close(s);
+    if (s->fd < 0) {
+        struct deadline d = {.timeout_ms = AGAIN_MS};
+        struct backoff b = {0};
+
+        link_restore(s, &b, &d); /* where it fails, what follows works without */
+    }
+    if (m->kind == WIRE_BLIND_READER)
+        return 0;
+    if (atomic_load_explicit(&m->ring.slot[m->slot].role, memory_order_acquire) == m->role)
+        return 0;
+    return handle_fail(s, -ESTALE, "shmd has ended this process's part in %s", m->attachment.segment.name);
+}
+
+void member_poke(struct member *m)
+{
+    struct deadline at_once = {.timeout_ms = 0};
+    struct shmd *s = m->s;
+    struct {
+        struct wire_header header;
+        struct wire_poke body;
+    } frame = {
+        .header = link_header(s, OP_POKE, FRAME_NOREPLY, sizeof(frame.body)),
+        .body = {.lease = m->attachment.lease,
+                 .kind = m->kind == MEMBER_WRITER ? MEMBER_READER : MEMBER_WRITER},
+    };
+
+    if (s->fd >= 0 && link_send(s, &frame, sizeof(frame), &at_once) == LINK_LOST)
+        link_close(s);
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A member's descriptor: an epoll that holds shmd's eventfd, which shmd writes to when the other
+ * side asks for it or dies; the connection, which hangs up when shmd dies; and a timer, by which
+ * the member looks again while there is no shmd to write to the eventfd.
+ */
+#include "member.h"
+
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+
+#define LOOK_AGAIN_MS 10
+#define ASK_MS 100 /* shmd for an eventfd, in a call that should not wait */
+
+static int add(struct member *m, int fd, uint32_t events)
+{
+    struct epoll_event e = {.events = events};
+
+    return epoll_ctl(m->epoll, EPOLL_CTL_ADD, fd, &e) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+static int make(struct member *m)
+{
+    int r = 0;
+
+    m->epoll = epoll_create1(EPOLL_CLOEXEC);
+    m->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (m->epoll < 0 || m->timer < 0)
+        r = -errno;
+    if (r == 0)
+        r = add(m, m->timer, EPOLLIN);
+    return r < 0 ? handle_fail(m->s, r, "cannot make a descriptor to poll: %s", strerror(-r)) : 0;
+}
+
+static void look_again(struct member *m, bool on)
+{
+    const struct itimerspec in = {.it_value.tv_nsec = on ? LOOK_AGAIN_MS * 1000000l : 0};
+
+    timerfd_settime(m->timer, 0, &in, NULL);
+}
+
+static int get_event(struct member *m, struct deadline *d)
+{
+    const struct wire_pollfd request = {.lease = m->attachment.lease};
+    struct shmd *s = m->s;
+    int r = call(s, &(struct question){OP_POLLFD, &request, sizeof(request), NULL}, NULL, 0, d);
+    int fd = STEAL_FD(s->passed);
+
+    if (r == 0 && fd < 0)
+        r = link_broken(s, "it sent no descriptor");
+    if (r == 0)
+        r = add(m, fd, EPOLLIN);
+    if (r == 0)
+        r = add(m, s->fd, EPOLLRDHUP);
+    if (r < 0) {
+        cleanup_close(&fd);
+        return r;
+    }
+    if (m->event >= 0)
+        close(m->event); /* and so out of the epoll */
+    m->event = fd;
+    m->links = s->links;
+    return 0;
+}
+
+static bool is_current(const struct member *m)
+{
+    return m->event >= 0 && m->s->fd >= 0 && m->links == m->s->links;
+}
+
+int member_fd(struct member *m, struct deadline *d)
+{
+    int r = 0;
+
+    if (m->kind == MEMBER_BLIND)
+        return handle_fail(m->s, -EPERM, "a reader without write access cannot ask to be woken");
+    if (m->epoll < 0)
+        r = make(m);
+    if (r == 0 && !is_current(m))
+        r = get_event(m, d);
+    return r < 0 ? r : m->epoll;
+}
+
+void member_poll_begin(struct member *m)
+{
+    struct deadline soon = {.timeout_ms = ASK_MS};
+    uint64_t count;
+
+    if (m->event >= 0 && read(m->event, &count, sizeof(count)) < 0 && errno != EAGAIN)
+        close(STEAL_FD(m->event));
+    if (!is_current(m) || link_hung_up(m->s)) {
+        member_check(m);
+        if (m->s->fd >= 0 && m->links != m->s->links)
+            get_event(m, &soon);
+    }
+    look_again(m, !is_current(m));
+}
