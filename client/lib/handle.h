@@ -148,6 +148,9 @@ struct holding *lease_find(struct shmd *s, uint32_t number, const void *address)
 /* attach.c */
 int attach_until(struct shmd *s, const char *name, unsigned flags, void *address,
                  struct shmd_attachment *ret, struct deadline *d);
+/* For reading, without a lease, and to be detached by shmdt(). */
+int attach_unnoticed(struct shmd *s, const char *name, struct shmd_segment *ret, void **mapped,
+                     struct deadline *d);
 
 /* channel/member.c: announce the roles of a handle's channels again. */
 int members_announce(struct shmd *s, struct deadline *d);
@@ -158,6 +161,14 @@ int kernel_shmid(const struct wire_target *target); /* of key: or id:, or -errno
 void kernel_status(int shmid, const struct shmid_ds *ds, struct shmd_status *ret);
 
 /* segment.c */
+struct creation {
+    enum wire_op op;
+    const char *name;
+    const struct shmd_create_options *options; /* NULL: none */
+    struct wire_create *wire; /* at the front of the request, whose options are filled in */
+    size_t wire_size;         /* of the whole request */
+};
+int segment_create(struct shmd *s, const struct creation *c, struct shmd_segment *ret, struct deadline *d);
 int segment_of_reply(struct shmd *s, const struct reply *reply, struct shmd_segment *ret);
 void segment_name(char to[NAME_SIZE], const void *from, size_t size);
 void segment_status(const struct wire_segment *wire, struct shmd_status *ret);

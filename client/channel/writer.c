@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/* shmd_writer: a member of a channel that writes to its ring. */
+#include "member.h"
+#include "ring_writer.h"
+
+#include <string.h>
+
+struct shmd_writer {
+    struct ring_writer ring; /* first: what every message touches */
+    struct member member;
+};
+
+static const char *name_of(const struct shmd_writer *w)
+{
+    return w->member.attachment.segment.name;
+}
+
+static int explain(struct shmd_writer *w, int error, size_t length)
+{
+    struct shmd *s = w->member.s;
+
+    switch (error) {
+    case -EMSGSIZE:
+        return handle_fail(s, error, "a message of %zu bytes is longer than the %u that %s carries", length,
+                           w->member.ring.max_message, name_of(w));
+    case -ETIMEDOUT:
+        return handle_fail(s, error, "%s is full: its slowest reader has not made room in time", name_of(w));
+    case -EPROTO:
+        return handle_fail(s, error, "somebody has damaged %s", name_of(w));
+    case -EBUSY:
+        return handle_fail(s, error, "something is reserved already, and neither committed nor aborted");
+    case -ESTALE:
+        return handle_fail(s, error, "shmd has ended this process's part in %s", name_of(w));
+    default:
+        return handle_fail(s, error, "%s: %s", name_of(w), strerror(-error));
+    }
+}
+
+static void poke(void *data)
+{
+    member_poke(data);
+}
+
+static int changed(void *data)
+{
+    return member_check(data);
+}
+
+EXPORT int shmd_writer_open(struct shmd_writer **ret, struct shmd *s, const char *name,
+                            const struct shmd_member_options *options, int timeout_ms)
+{
+    static const struct shmd_member_options none = SHMD_MEMBER_INIT;
+    const struct shmd_member_options *o = options ? options : &none;
+    struct deadline d = {.timeout_ms = timeout_ms};
+    void *room;
+
+    if (posix_memalign(&room, 64, sizeof(struct shmd_writer)) != 0)
+        return handle_fail(s, -ENOMEM, "out of memory");
+
+    struct shmd_writer *w = memset(room, 0, sizeof(*w));
+    int r = member_open(&w->member, s, name, MEMBER_WRITER, o, &d);
+
+    if (r == 0) {
+        const struct ring_hooks hooks = {.poke = poke, .changed = changed, .data = &w->member};
+
+        r = ring_writer_start(&w->ring, &w->member.ring, w->member.slot, w->member.role, member_spin(o), &hooks);
+        if (r < 0) {
+            explain(w, r, 0);
+            member_close(&w->member);
+        }
+    }
+    if (r < 0) {
+        free(w);
+        return r;
+    }
+    *ret = w;
+    return 0;
+}
+
+EXPORT struct shmd_writer *shmd_writer_close(struct shmd_writer *w)
+{
+    if (!w)
+        return NULL;
+    ring_writer_close(&w->ring);
+    member_close(&w->member);
+    free(w);
+    return NULL;
+}
+
+/* No room, and the caller does not wait: if it polls, see that it is told. True: look again. */
+static bool arm(struct shmd_writer *w, int error, int timeout_ms, size_t length)
+{
+    if (error != -ETIMEDOUT || timeout_ms != 0 || w->member.epoll < 0)
+        return false;
+    member_poll_begin(&w->member);
+    return ring_writer_arm(&w->ring, (uint32_t)length);
+}
+
+EXPORT int shmd_send(struct shmd_writer *w, const void *bytes, size_t length, int timeout_ms)
+{
+    struct deadline d = {.timeout_ms = timeout_ms};
+    int r;
+
+    if (length > RING_MESSAGE_MAX)
+        return explain(w, -EMSGSIZE, length);
+    do
+        r = ring_send(&w->ring, bytes, (uint32_t)length, &d);
+    while (r < 0 && arm(w, r, timeout_ms, length));
+    return r < 0 ? explain(w, r, length) : 0;
+}
+
+EXPORT int shmd_reserve(struct shmd_writer *w, size_t length, void **ret, int timeout_ms)
+{
+    struct deadline d = {.timeout_ms = timeout_ms};
+    int r;
+
+    if (length > RING_MESSAGE_MAX)
+        return explain(w, -EMSGSIZE, length);
+    do
+        r = ring_reserve(&w->ring, (uint32_t)length, ret, &d);
+    while (r < 0 && arm(w, r, timeout_ms, length));
+    return r < 0 ? explain(w, r, length) : 0;
+}
+
+EXPORT int shmd_commit(struct shmd_writer *w, size_t length)
+{
+    int r = length > RING_MESSAGE_MAX ? -EMSGSIZE : ring_commit(&w->ring, (uint32_t)length);
+
+    return r < 0 ? explain(w, r, length) : 0;
+}
+
+EXPORT void shmd_abort(struct shmd_writer *w)
+{
+    ring_abort(&w->ring);
+}
+
+EXPORT void shmd_cork(struct shmd_writer *w)
+{
+    ring_hold_back(&w->ring);
+}
+
+EXPORT void shmd_uncork(struct shmd_writer *w)
+{
+    ring_publish(&w->ring);
+}
+
+EXPORT int shmd_writer_fd(struct shmd_writer *w, int timeout_ms)
+{
+    struct deadline d = {.timeout_ms = timeout_ms};
+
+    return member_fd(&w->member, &d);
+}
+
+EXPORT const char *shmd_writer_error(const struct shmd_writer *w)
+{
+    return w->member.s->error;
+}
