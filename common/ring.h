@@ -82,22 +82,32 @@ enum ring_writer_state { /* with the role of the writer in the upper 32 bits of 
 enum ring_slot_state {
     SLOT_FREE = 0,
     SLOT_TAKEN = 1,  /* given out by shmd, `position` means nothing yet */
-    SLOT_ACTIVE = 2, /* a reliable writer waits for `position` */
+    SLOT_ACTIVE = 2, /* of a reader: a reliable writer waits for `position` */
     SLOT_LEFT = 3,   /* closed in order; shmd frees it */
 };
+
+enum ring_member { MEMBER_READER = 1, MEMBER_WRITER = 2 };
 
 enum ring_asleep { /* bits of a flag */
     ASLEEP_FUTEX = 1 << 0,
     ASLEEP_POLL = 1 << 1, /* in poll, epoll and so on: shmd is to be asked to write to the eventfd */
 };
 
-/* One reader's. The first line is the reader's to write, but for `role` and `state`. */
+/*
+ * One member's: every reader and writer that may write has one. `role`, `kind`, `pid` and `start` are
+ * shmd's, by which a shmd that was started anew finds out who has died meanwhile; the rest is
+ * the member's own.
+ */
 struct ring_slot {
     _Atomic uint32_t role;  /* shmd's number of this membership; 0: free */
     _Atomic uint32_t state; /* enum ring_slot_state */
-    _Atomic uint64_t position; /* all before it has been released */
-    _Atomic uint32_t cpu; /* where it ran when it last began to wait, + 1 */
-    uint32_t reserved_0[11];
+    _Atomic uint64_t position; /* a reader's: all before it has been released */
+    _Atomic uint32_t cpu;  /* where it ran when it last began to wait, + 1 */
+    _Atomic uint32_t kind; /* enum ring_member */
+    _Atomic uint32_t pid;
+    uint32_t reserved;
+    _Atomic uint64_t start; /* start time of pid, clock ticks since boot; 0: unknown */
+    uint64_t reserved_0[3];
     _Atomic uint64_t received, bytes, lost, waits, wakes; /* counters */
     uint64_t reserved_1[3];
 };
@@ -164,7 +174,7 @@ struct ring_options {
     uint32_t flags;       /* enum ring_flags */
     uint32_t max_message; /* bytes */
     uint32_t messages;    /* of that size that the ring has room for, at least */
-    uint32_t slots;       /* readers that can write, at most */
+    uint32_t slots;       /* readers and writers, at most; blind readers need none */
     uint32_t version;
     char tag[RING_TAG_SIZE - 4]; /* NUL-terminated */
 };
@@ -198,12 +208,13 @@ int ring_init(struct ring *r, void *segment, uint64_t size);
  * shmd's part. None of them waits, and none believes what stands there: `role` and `slot` are from
  * shmd's own tables, and slot < r->slots.
  */
-/* -EBUSY: the slot looks taken. */
-int ring_take_slot(struct ring *r, uint32_t slot, uint32_t role);
+/* Give a slot out; what stood there is overwritten. */
+void ring_take_slot(struct ring *r, uint32_t slot, uint32_t role, enum ring_member kind, uint32_t pid,
+                    uint64_t start);
 /* A reader has gone; true: without having said so. Whoever waits for it goes on. */
 bool ring_end_reader(struct ring *r, uint32_t slot, uint32_t role);
 /* A writer has gone, likewise. Readers wake; the lock is free again. */
-bool ring_end_writer(struct ring *r, uint32_t role);
+bool ring_end_writer(struct ring *r, uint32_t slot, uint32_t role);
 /* A reader that may not write has come (+1) or gone (-1). */
 void ring_blind(struct ring *r, int change);
 /* Ring the readers' bell, or the writers': something that they are to look at has happened. */
