@@ -20,7 +20,7 @@ EXPORT int shmd_channel_create(struct shmd *s, const char *name, const struct sh
     const struct shmd_channel_options *o = options ? options : &plain;
     struct deadline d = {.timeout_ms = timeout_ms};
     struct wire_channel w = {
-        .flags = o->flags, .max_message = o->max_message, .messages = o->messages, .slots = o->members,
+        .ring_flags = o->flags, .max_message = o->max_message, .messages = o->messages, .slots = o->members,
         .version = o->version,
     };
 

@@ -65,9 +65,9 @@ static int attach(struct member *m, const char *name, struct deadline *d)
 {
     int r = attach_until(m->s, name, 0, NULL, &m->attachment, d);
 
-    if (r != -EACCES || m->kind != MEMBER_READER)
+    if (r != -EACCES || m->kind != JOIN_READER)
         return r;
-    m->kind = WIRE_BLIND_READER;
+    m->kind = JOIN_BLIND;
     return attach_until(m->s, name, SHMD_READ_ONLY, NULL, &m->attachment, d);
 }
 
@@ -79,7 +79,7 @@ static int look(struct member *m, const char *name, const struct shmd_member_opt
         return handle_fail(m->s, r, "%s is a channel of another version of shmd", name);
     if (r < 0)
         return handle_fail(m->s, -EPROTOTYPE, "%s is no channel", name);
-    if (m->kind == WIRE_BLIND_READER && !(m->ring.flags & RING_BROADCAST))
+    if (m->kind == JOIN_BLIND && !(m->ring.flags & RING_BROADCAST))
         return handle_fail(m->s, -EACCES, "%s is reliable: its readers need write access, which the kernel "
                            "denies you", name);
     return check_type(m, name, o);
@@ -98,18 +98,21 @@ static int join(struct member *m, const struct shmd_member_options *o, struct de
 
     if (r < 0)
         return r;
-    if (m->kind != WIRE_BLIND_READER && joined.slot >= m->ring.slots)
+    if (joined.role == 0 || (m->kind != JOIN_BLIND && joined.slot >= m->ring.slots))
         return link_broken(m->s, "its slot is none of the channel's");
     m->role = joined.role;
     m->slot = joined.slot;
     return 0;
 }
 
-static int wait_for_name(struct shmd *s, const char *name, struct deadline *d)
+/* Keeping the sentence of what has failed. */
+static void drop(struct member *m)
 {
-    const int left = deadline_left_ms(d);
+    char error[sizeof(m->s->error)];
 
-    return shmd_open(s, name, SHMD_WAIT, NULL, left);
+    memcpy(error, m->s->error, sizeof(error));
+    shmd_detach(m->s, &m->attachment);
+    memcpy(m->s->error, error, sizeof(error));
 }
 
 int member_open(struct member *m, struct shmd *s, const char *name, uint32_t kind,
@@ -119,7 +122,7 @@ int member_open(struct member *m, struct shmd *s, const char *name, uint32_t kin
 
     *m = (struct member){.s = s, .kind = kind, .epoll = -1, .event = -1, .timer = -1};
     if (o->flags & SHMD_MEMBER_WAIT)
-        r = wait_for_name(s, name, d);
+        r = shmd_open(s, name, SHMD_WAIT, NULL, deadline_left_ms(d));
     if (r == 0)
         r = attach(m, name, d);
     if (r < 0)
@@ -128,7 +131,7 @@ int member_open(struct member *m, struct shmd *s, const char *name, uint32_t kin
     if (r == 0)
         r = join(m, o, d);
     if (r < 0) {
-        shmd_detach_quietly(m->s, &m->attachment);
+        drop(m);
         return r;
     }
     enter(m);
@@ -156,7 +159,7 @@ int member_check(struct member *m)
 
         link_restore(s, &b, &d); /* where it fails, what follows works without */
     }
-    if (m->kind == WIRE_BLIND_READER)
+    if (m->kind == JOIN_BLIND)
         return 0;
     if (atomic_load_explicit(&m->ring.slot[m->slot].role, memory_order_acquire) == m->role)
         return 0;
@@ -173,7 +176,7 @@ void member_poke(struct member *m)
     } frame = {
         .header = link_header(s, OP_POKE, FRAME_NOREPLY, sizeof(frame.body)),
         .body = {.lease = m->attachment.lease,
-                 .kind = m->kind == MEMBER_WRITER ? MEMBER_READER : MEMBER_WRITER},
+                 .whom = m->kind == JOIN_WRITER ? POKE_READERS : POKE_WRITERS},
     };
 
     if (s->fd >= 0 && link_send(s, &frame, sizeof(frame), &at_once) == LINK_LOST)

@@ -23,10 +23,16 @@ struct member {
     uint32_t role; /* 0: none yet */
     uint32_t slot;
     int epoll;      /* the descriptor, of those below and the connection; -1: not asked for */
-    int event;      /* shmd's eventfd */
-    int timer;      /* looks again every few milliseconds while there is no shmd to write to that */
+    int event;      /* what shmd makes readable */
+    int timer;      /* looks again every few milliseconds while there is no shmd to do that */
     uint32_t links; /* the connection, of those of `s`, over which `event` came */
 };
+
+/* As ring_reader_start() takes it: -1 for a reader that may not write. */
+static inline int member_slot(const struct member *m)
+{
+    return m->kind == JOIN_BLIND ? -1 : (int)m->slot;
+}
 
 /* Attach a channel and get the role. The errors are shmd_writer_open()'s. */
 int member_open(struct member *m, struct shmd *s, const char *name, uint32_t kind,

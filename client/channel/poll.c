@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A member's descriptor: an epoll that holds shmd's eventfd, which shmd writes to when the other
- * side asks for it or dies; the connection, which hangs up when shmd dies; and a timer, by which
- * the member looks again while there is no shmd to write to the eventfd.
+ * A member's descriptor: an epoll that holds what shmd makes readable when the other side asks for
+ * it or has died, and hangs up when shmd itself dies; and a timer, by which the member looks again
+ * while there is no shmd to do that.
  */
 #include "member.h"
 
@@ -11,13 +11,13 @@
 #include <sys/timerfd.h>
 
 #define LOOK_AGAIN_MS 10
-#define ASK_MS 100 /* shmd for an eventfd, in a call that should not wait */
+#define ASK_MS 100 /* shmd for another one, in a call that should not wait */
 
-static int add(struct member *m, int fd, uint32_t events)
+static int add(struct member *m, int fd)
 {
-    struct epoll_event e = {.events = events};
+    struct epoll_event e = {.events = EPOLLIN};
 
-    return epoll_ctl(m->epoll, EPOLL_CTL_ADD, fd, &e) < 0 && errno != EEXIST ? -errno : 0;
+    return epoll_ctl(m->epoll, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
 }
 
 static int make(struct member *m)
@@ -29,7 +29,7 @@ static int make(struct member *m)
     if (m->epoll < 0 || m->timer < 0)
         r = -errno;
     if (r == 0)
-        r = add(m, m->timer, EPOLLIN);
+        r = add(m, m->timer);
     return r < 0 ? handle_fail(m->s, r, "cannot make a descriptor to poll: %s", strerror(-r)) : 0;
 }
 
@@ -50,15 +50,12 @@ static int get_event(struct member *m, struct deadline *d)
     if (r == 0 && fd < 0)
         r = link_broken(s, "it sent no descriptor");
     if (r == 0)
-        r = add(m, fd, EPOLLIN);
-    if (r == 0)
-        r = add(m, s->fd, EPOLLRDHUP);
+        r = add(m, fd);
     if (r < 0) {
         cleanup_close(&fd);
         return r;
     }
-    if (m->event >= 0)
-        close(m->event); /* and so out of the epoll */
+    cleanup_close(&m->event); /* and so out of the epoll */
     m->event = fd;
     m->links = s->links;
     return 0;
@@ -73,7 +70,7 @@ int member_fd(struct member *m, struct deadline *d)
 {
     int r = 0;
 
-    if (m->kind == MEMBER_BLIND)
+    if (m->kind == JOIN_BLIND)
         return handle_fail(m->s, -EPERM, "a reader without write access cannot ask to be woken");
     if (m->epoll < 0)
         r = make(m);
@@ -82,16 +79,29 @@ int member_fd(struct member *m, struct deadline *d)
     return r < 0 ? r : m->epoll;
 }
 
+/* Forget what it was readable for; one that has hung up is of no use. */
+static void drain(struct member *m)
+{
+    char bytes[64];
+    ssize_t n;
+
+    if (m->event < 0)
+        return;
+    do
+        n = read(m->event, bytes, sizeof(bytes));
+    while (n > 0 || (n < 0 && errno == EINTR));
+    if (n == 0 || errno != EAGAIN)
+        close(STEAL_FD(m->event));
+}
+
 void member_poll_begin(struct member *m)
 {
     struct deadline soon = {.timeout_ms = ASK_MS};
-    uint64_t count;
 
-    if (m->event >= 0 && read(m->event, &count, sizeof(count)) < 0 && errno != EAGAIN)
-        close(STEAL_FD(m->event));
-    if (!is_current(m) || link_hung_up(m->s)) {
+    drain(m);
+    if (!is_current(m)) {
         member_check(m);
-        if (m->s->fd >= 0 && m->links != m->s->links)
+        if (m->s->fd >= 0)
             get_event(m, &soon);
     }
     look_again(m, !is_current(m));

@@ -57,7 +57,7 @@ EXPORT int shmd_reader_open(struct shmd_reader **ret, struct shmd *s, const char
         return handle_fail(s, -ENOMEM, "out of memory");
 
     struct shmd_reader *r = memset(room, 0, sizeof(*r));
-    int e = member_open(&r->member, s, name, MEMBER_READER, o, &d);
+    int e = member_open(&r->member, s, name, JOIN_READER, o, &d);
 
     if (e == 0) {
         const struct ring_hooks hooks = {.poke = poke, .changed = changed, .data = &r->member};

@@ -58,7 +58,7 @@ EXPORT int shmd_writer_open(struct shmd_writer **ret, struct shmd *s, const char
         return handle_fail(s, -ENOMEM, "out of memory");
 
     struct shmd_writer *w = memset(room, 0, sizeof(*w));
-    int r = member_open(&w->member, s, name, MEMBER_WRITER, o, &d);
+    int r = member_open(&w->member, s, name, JOIN_WRITER, o, &d);
 
     if (r == 0) {
         const struct ring_hooks hooks = {.poke = poke, .changed = changed, .data = &w->member};
