@@ -13,6 +13,7 @@
 #include "../lib/handle.h"
 #include "../shmd-channel.h"
 #include "ring.h"
+#include "ring_wait.h"
 
 struct member {
     struct shmd *s;
@@ -22,6 +23,7 @@ struct member {
     uint32_t kind; /* enum wire_member */
     uint32_t role; /* 0: none yet */
     uint32_t slot;
+    bool stale;     /* shmd has ended the role */
     int epoll;      /* the descriptor, of those below and the connection; -1: not asked for */
     int event;      /* what shmd makes readable */
     int timer;      /* looks again every few milliseconds while there is no shmd to do that */
@@ -32,6 +34,12 @@ struct member {
 static inline int member_slot(const struct member *m)
 {
     return m->kind == JOIN_BLIND ? -1 : (int)m->slot;
+}
+
+static inline void member_set_spin(struct ring_wait *w, const struct shmd_member_options *o)
+{
+    w->always = o->flags & SHMD_MEMBER_SPIN;
+    w->never = o->flags & SHMD_MEMBER_NO_SPIN;
 }
 
 /* Attach a channel and get the role. The errors are shmd_writer_open()'s. */

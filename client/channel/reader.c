@@ -40,9 +40,11 @@ static void poke(void *data)
     member_poke(data);
 }
 
-static int changed(void *data)
+static void changed(void *data)
 {
-    return member_check(data);
+    struct member *m = data;
+
+    m->stale = member_check(m) == -ESTALE;
 }
 
 EXPORT int shmd_reader_open(struct shmd_reader **ret, struct shmd *s, const char *name,
@@ -60,10 +62,7 @@ EXPORT int shmd_reader_open(struct shmd_reader **ret, struct shmd *s, const char
     int e = member_open(&r->member, s, name, JOIN_READER, o, &d);
 
     if (e == 0) {
-        const struct ring_hooks hooks = {.poke = poke, .changed = changed, .data = &r->member};
-
-        e = ring_reader_start(&r->ring, &r->member.ring, member_slot(&r->member), r->member.role, o->history,
-                              member_spin(o), &hooks);
+        e = ring_reader_start(&r->ring, &r->member.ring, member_slot(&r->member), r->member.role, o->history);
         if (e < 0) {
             explain(r, e);
             member_close(&r->member);
@@ -73,6 +72,10 @@ EXPORT int shmd_reader_open(struct shmd_reader **ret, struct shmd *s, const char
         free(r);
         return e;
     }
+    r->ring.poke = poke;
+    r->ring.changed = changed;
+    r->ring.data = &r->member;
+    member_set_spin(&r->ring.wait, o);
     *ret = r;
     return 0;
 }
@@ -94,7 +97,7 @@ static bool arm(struct shmd_reader *r, int error, int timeout_ms)
     if (error != -ETIMEDOUT || timeout_ms != 0 || r->member.epoll < 0)
         return false;
     member_poll_begin(&r->member);
-    return ring_reader_arm(&r->ring);
+    return ring_reader_arm(&r->ring) > 0;
 }
 
 EXPORT int shmd_recv(struct shmd_reader *r, void *to, size_t room, size_t *length, int timeout_ms)
@@ -103,6 +106,8 @@ EXPORT int shmd_recv(struct shmd_reader *r, void *to, size_t room, size_t *lengt
     uint32_t got;
     int e;
 
+    if (r->member.stale)
+        return explain(r, -ESTALE);
     do
         e = ring_recv(&r->ring, to, (uint32_t)MIN(room, UINT32_MAX), &got, &d);
     while (e < 0 && arm(r, e, timeout_ms));
@@ -117,6 +122,8 @@ EXPORT int shmd_peek(struct shmd_reader *r, const void **bytes, size_t *length, 
     uint32_t got;
     int e;
 
+    if (r->member.stale)
+        return explain(r, -ESTALE);
     do
         e = ring_peek(&r->ring, bytes, &got, &d);
     while (e < 0 && arm(r, e, timeout_ms));

@@ -41,9 +41,11 @@ static void poke(void *data)
     member_poke(data);
 }
 
-static int changed(void *data)
+static void changed(void *data)
 {
-    return member_check(data);
+    struct member *m = data;
+
+    m->stale = member_check(m) == -ESTALE;
 }
 
 EXPORT int shmd_writer_open(struct shmd_writer **ret, struct shmd *s, const char *name,
@@ -61,9 +63,7 @@ EXPORT int shmd_writer_open(struct shmd_writer **ret, struct shmd *s, const char
     int r = member_open(&w->member, s, name, JOIN_WRITER, o, &d);
 
     if (r == 0) {
-        const struct ring_hooks hooks = {.poke = poke, .changed = changed, .data = &w->member};
-
-        r = ring_writer_start(&w->ring, &w->member.ring, w->member.slot, w->member.role, member_spin(o), &hooks);
+        r = ring_writer_start(&w->ring, &w->member.ring, (int)w->member.slot, w->member.role);
         if (r < 0) {
             explain(w, r, 0);
             member_close(&w->member);
@@ -73,6 +73,10 @@ EXPORT int shmd_writer_open(struct shmd_writer **ret, struct shmd *s, const char
         free(w);
         return r;
     }
+    w->ring.poke = poke;
+    w->ring.changed = changed;
+    w->ring.data = &w->member;
+    member_set_spin(&w->ring.wait, o);
     *ret = w;
     return 0;
 }
@@ -93,7 +97,7 @@ static bool arm(struct shmd_writer *w, int error, int timeout_ms, size_t length)
     if (error != -ETIMEDOUT || timeout_ms != 0 || w->member.epoll < 0)
         return false;
     member_poll_begin(&w->member);
-    return ring_writer_arm(&w->ring, (uint32_t)length);
+    return ring_writer_arm(&w->ring, (uint32_t)length) > 0;
 }
 
 EXPORT int shmd_send(struct shmd_writer *w, const void *bytes, size_t length, int timeout_ms)
@@ -101,8 +105,8 @@ EXPORT int shmd_send(struct shmd_writer *w, const void *bytes, size_t length, in
     struct deadline d = {.timeout_ms = timeout_ms};
     int r;
 
-    if (length > RING_MESSAGE_MAX)
-        return explain(w, -EMSGSIZE, length);
+    if (w->member.stale || length > RING_MESSAGE_MAX)
+        return explain(w, w->member.stale ? -ESTALE : -EMSGSIZE, length);
     do
         r = ring_send(&w->ring, bytes, (uint32_t)length, &d);
     while (r < 0 && arm(w, r, timeout_ms, length));
@@ -114,8 +118,8 @@ EXPORT int shmd_reserve(struct shmd_writer *w, size_t length, void **ret, int ti
     struct deadline d = {.timeout_ms = timeout_ms};
     int r;
 
-    if (length > RING_MESSAGE_MAX)
-        return explain(w, -EMSGSIZE, length);
+    if (w->member.stale || length > RING_MESSAGE_MAX)
+        return explain(w, w->member.stale ? -ESTALE : -EMSGSIZE, length);
     do
         r = ring_reserve(&w->ring, (uint32_t)length, ret, &d);
     while (r < 0 && arm(w, r, timeout_ms, length));
