@@ -51,7 +51,9 @@
 
 #define RING_MAGIC 0x31474e52444d4853ull /* "SHMDRNG1" */
 #define RING_LAYOUT 1u
-#define RING_GRAIN 64u           /* bytes: records start at multiples of it */
+#ifndef RING_GRAIN
+#define RING_GRAIN 64u /* bytes: records start at multiples of it */
+#endif
 #define RING_HEAD 8u             /* bytes of the head word */
 #define RING_SIZE_MIN 4096u      /* bytes of a ring */
 #define RING_SIZE_MAX (1ull << 40)
@@ -82,22 +84,33 @@ enum ring_writer_state { /* with the role of the writer in the upper 32 bits of 
 enum ring_slot_state {
     SLOT_FREE = 0,
     SLOT_TAKEN = 1,  /* given out by shmd, `position` means nothing yet */
-    SLOT_ACTIVE = 2, /* a reliable writer waits for `position` */
+    SLOT_ACTIVE = 2, /* of a reader: a reliable writer waits for `position` */
     SLOT_LEFT = 3,   /* closed in order; shmd frees it */
+    SLOT_JOINING = 4, /* of a reader: `position` is not sure yet */
 };
+
+enum ring_member { MEMBER_READER = 1, MEMBER_WRITER = 2 };
 
 enum ring_asleep { /* bits of a flag */
     ASLEEP_FUTEX = 1 << 0,
     ASLEEP_POLL = 1 << 1, /* in poll, epoll and so on: shmd is to be asked to write to the eventfd */
 };
 
-/* One reader's. The first line is the reader's to write, but for `role` and `state`. */
+/*
+ * One member's: every reader and writer that may write has one. `role`, `kind`, `pid` and `start` are
+ * shmd's, by which a shmd that was started anew finds out who has died meanwhile; the rest is
+ * the member's own.
+ */
 struct ring_slot {
     _Atomic uint32_t role;  /* shmd's number of this membership; 0: free */
     _Atomic uint32_t state; /* enum ring_slot_state */
-    _Atomic uint64_t position; /* all before it has been released */
-    _Atomic uint32_t cpu; /* where it ran when it last began to wait, + 1 */
-    uint32_t reserved_0[11];
+    _Atomic uint64_t position; /* a reader's: all before it has been released */
+    _Atomic uint32_t cpu;  /* where it ran when it last began to wait, + 1 */
+    _Atomic uint32_t kind; /* enum ring_member */
+    _Atomic uint32_t pid;
+    uint32_t reserved;
+    _Atomic uint64_t start; /* start time of pid, clock ticks since boot; 0: unknown */
+    uint64_t reserved_0[3];
     _Atomic uint64_t received, bytes, lost, waits, wakes; /* counters */
     uint64_t reserved_1[3];
 };
@@ -134,7 +147,9 @@ struct ring_header {
     _Atomic uint32_t writers; /* of many: how many there are */
     _Atomic uint32_t blind;   /* readers that may not write */
     _Atomic uint64_t consumed; /* RING_HOLD: the furthest that a reader which went had got */
-    uint64_t reserved_3[5];
+    _Atomic uint32_t epoch;    /* shmd adds 1 where members shall make themselves known again */
+    _Atomic uint32_t slots_used; /* no slot from this one on was ever given out */
+    uint64_t reserved_3[4];
 
     /* The readers' wait. */
     _Atomic uint32_t readers_asleep; /* enum ring_asleep: raised by readers, lowered by who rings */
@@ -144,7 +159,7 @@ struct ring_header {
 
     /* The writer's wait for room: who reaches `wanted` rings. */
     _Atomic uint32_t writer_asleep; /* enum ring_asleep */
-    _Atomic uint32_t readers_fencing;
+    uint32_t reserved_6_0;
     _Atomic uint64_t wanted; /* a position */
     uint64_t reserved_6[6];
     _Atomic uint32_t writer_bell;
@@ -164,7 +179,7 @@ struct ring_options {
     uint32_t flags;       /* enum ring_flags */
     uint32_t max_message; /* bytes */
     uint32_t messages;    /* of that size that the ring has room for, at least */
-    uint32_t slots;       /* readers that can write, at most */
+    uint32_t slots;       /* readers and writers, at most; blind readers need none */
     uint32_t version;
     char tag[RING_TAG_SIZE - 4]; /* NUL-terminated */
 };
@@ -198,14 +213,22 @@ int ring_init(struct ring *r, void *segment, uint64_t size);
  * shmd's part. None of them waits, and none believes what stands there: `role` and `slot` are from
  * shmd's own tables, and slot < r->slots.
  */
-/* -EBUSY: the slot looks taken. */
-int ring_take_slot(struct ring *r, uint32_t slot, uint32_t role);
+/* Give a slot out; what stood there is overwritten. */
+void ring_take_slot(struct ring *r, uint32_t slot, uint32_t role, enum ring_member kind, uint32_t pid,
+                    uint64_t start);
 /* A reader has gone; true: without having said so. Whoever waits for it goes on. */
 bool ring_end_reader(struct ring *r, uint32_t slot, uint32_t role);
 /* A writer has gone, likewise. Readers wake; the lock is free again. */
-bool ring_end_writer(struct ring *r, uint32_t role);
+bool ring_end_writer(struct ring *r, uint32_t slot, uint32_t role);
 /* A reader that may not write has come (+1) or gone (-1). */
 void ring_blind(struct ring *r, int change);
 /* Ring the readers' bell, or the writers': something that they are to look at has happened. */
 void ring_wake_readers(struct ring *r);
 void ring_wake_writers(struct ring *r);
+/* shmd came anew: every member is to make itself known again. Wakes all. */
+void ring_new_epoch(struct ring *r);
+/* For members too. */
+/* RING_HOLD: a reader that had released all before `position` goes. */
+void ring_consumed(const struct ring *r, uint64_t position);
+/* Writers that have begun and not gone. */
+uint32_t ring_writers_left(const struct ring *r);
