@@ -6,6 +6,7 @@
 #include <sys/shm.h>
 
 #include "../shmd.h"
+#include "deadline.h"
 #include "name.h"
 #include "paths.h"
 #include "protocol.h"
@@ -13,13 +14,6 @@
 #include "util.h"
 
 #define EXPORT __attribute__((visibility("default")))
-
-/* A call's time limit. Its clock starts at the first wait, so that a call that need not wait does
- * not ask for the time. */
-struct deadline {
-    int timeout_ms; /* -1: none */
-    int64_t at;     /* monotonic nanoseconds; 0: not started */
-};
 
 /* One attachment made through a handle. `number` is its lease's: the row's own number, with a count
  * of the row's uses above it, so that a lease seen once does not come back soon. */
@@ -79,10 +73,6 @@ struct reply {
 
 /* An outcome beside 0 and negative errnos: the connection is gone. */
 enum { LINK_LOST = 1 };
-
-/* deadline.c */
-int deadline_left_ms(struct deadline *d); /* as poll() takes it: -1 for ever, 0: it has passed */
-int deadline_poll(int fd, short events, struct deadline *d); /* 0, -ETIMEDOUT, or what poll said */
 
 /* handle.c */
 int handle_fail(struct shmd *s, int error, const char *fmt, ...) SHMD_PRINTF(3, 4);

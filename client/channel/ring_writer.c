@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+#include "ring_publish.h"
+
+#include <stdlib.h>
+
+#define PIECES_FROM (32u << 10) /* bytes of a message that is published while it is written */
+#define PIECE (16u << 10)
+
+/* Readers sleep, or cannot say so. */
+void ring_writer_wake(struct ring_writer *w)
+{
+    struct ring_header *h = w->ring.header;
+    uint32_t asleep = atomic_exchange(&h->readers_asleep, 0);
+
+    ring_stored();
+    if (!asleep && !ring_load(&h->blind))
+        return;
+    w->woken++;
+    ring_store(&h->wakes, ++w->wakes);
+    ring_ring(&h->bell);
+    if (asleep & ASLEEP_POLL && w->poke)
+        w->poke(w->data);
+}
+
+/* Do readers sleep most of the time? Then a fence here is cheaper than their membarrier. */
+void ring_writer_weigh(struct ring_writer *w)
+{
+    struct ring_header *h = w->ring.header;
+
+    if (w->woken > 32)
+        w->sleepy = true;
+    else if (w->woken < 8)
+        w->sleepy = false;
+    w->published = w->woken = 0;
+
+    bool fencing = w->sleepy || w->must_fence;
+
+    if (fencing == w->fencing)
+        return;
+    w->fencing = fencing;
+    ring_store_release(&h->fencing, fencing);
+    if (!fencing) {
+        ring_fence();
+        if (ring_load(&h->readers_asleep))
+            ring_writer_wake(w);
+    }
+}
+
+/* Where a message would stand: a pad goes before it where the ring's end is too near. */
+uint64_t ring_place(struct ring_writer *w, uint32_t length)
+{
+    uint64_t rest = ring_rest(&w->ring, w->position);
+
+    return w->position + (ring_record(length) > rest ? rest : 0);
+}
+
+static inline int place(struct ring_writer *w, uint32_t length, struct deadline *d)
+{
+    uint64_t rest = ring_rest(&w->ring, w->position), record = ring_record(length), end;
+
+    if (length > w->ring.max_message)
+        return -EMSGSIZE;
+    w->at = w->position + (record > rest ? rest : 0);
+    end = w->at + record + RING_GRAIN;
+    if (__builtin_expect(end <= w->claimed, 1))
+        return 0;
+    return ring_claim(w, end, d);
+}
+
+static void note(struct ring_writer *w)
+{
+    uint64_t block = w->position >> w->block_shift;
+    uint64_t *first = &w->index[block % RING_BLOCKS];
+
+    if (*first >> w->block_shift != block)
+        *first = w->position;
+    w->index_next = (block + 1) << w->block_shift;
+}
+
+/* Head words of the record at w->at, and of the pad before it; the first one goes last. */
+static inline void put_head(struct ring_writer *w, uint32_t kind, uint32_t length)
+{
+    const struct ring *r = &w->ring;
+    uint64_t word = ring_head_word((uint32_t)w->sequence, kind, length);
+
+    if (w->at != w->position) {
+        ring_store_release(ring_word(r, w->at), word);
+        word = ring_head_word((uint32_t)w->sequence, (uint32_t)RING_PAD, 0);
+    }
+    if (!w->holding)
+        ring_store_release(ring_word(r, w->position), word);
+    else if (w->held)
+        ring_store(ring_word(r, w->position), word);
+    else {
+        w->held = true;
+        w->first = w->position;
+        w->first_word = word;
+    }
+}
+
+/* What was published is behind us. */
+static inline void tell(struct ring_writer *w)
+{
+    struct ring_header *h = w->ring.header;
+
+    ring_store_release(&h->sent, w->sequence);
+    ring_store_release(&h->head, w->position);
+    ring_store(&h->bytes, w->bytes);
+    ring_doorbell(w);
+}
+
+static inline void go_on(struct ring_writer *w, uint32_t length)
+{
+    if (w->position >= w->index_next)
+        note(w);
+    w->position = w->at + ring_record(length);
+    w->sequence++;
+    w->bytes += length;
+}
+
+static inline void finish(struct ring_writer *w, uint32_t length)
+{
+    ring_store(ring_word(&w->ring, w->at + ring_record(length)), 0);
+    put_head(w, (uint32_t)RING_READY, length);
+    go_on(w, length);
+    if (!w->holding)
+        tell(w);
+}
+
+/* Let it be read while it is written. Nobody is woken for a piece. */
+static void put_pieces(struct ring_writer *w, const unsigned char *bytes, uint32_t length)
+{
+    const struct ring *r = &w->ring;
+    struct ring_header *h = r->header;
+    uint64_t turn = ring_load(&h->piece) >> 32 << 32;
+    unsigned char *to = (unsigned char *)ring_word(r, w->at) + RING_HEAD;
+
+    ring_store(ring_word(r, w->at + ring_record(length)), 0);
+    ring_store_release(&h->piece, turn);
+    put_head(w, RING_OPEN, length);
+    ring_doorbell(w);
+    for (uint32_t done = 0, n; done < length; done += n) {
+        n = MIN(length - done, PIECE);
+        ring_copy(to + done, bytes + done, n);
+        ring_store_release(&h->piece, turn | (done + n));
+    }
+    ring_store_release(ring_word(r, w->at),
+                       ring_head_word((uint32_t)w->sequence, (uint32_t)RING_READY, length));
+    go_on(w, length);
+    tell(w);
+}
+
+/* The message to w->at, where there is room for it. */
+void ring_put(struct ring_writer *w, const void *bytes, uint32_t length)
+{
+    unsigned char *to;
+
+    w->at = ring_place(w, length);
+    if (length >= PIECES_FROM && !w->holding && !w->sleepy && !w->wait.alone) {
+        put_pieces(w, bytes, length);
+        return;
+    }
+    to = (unsigned char *)ring_word(&w->ring, w->at) + RING_HEAD;
+    ring_copy(to, bytes, length);
+    finish(w, length);
+}
+
+int ring_send(struct ring_writer *w, const void *bytes, uint32_t length, struct deadline *d)
+{
+    int r;
+
+    if (w->ring.flags & RING_MANY)
+        return length > w->ring.max_message ? -EMSGSIZE : ring_many_send(w, bytes, length, d);
+    r = place(w, length, d);
+    if (r == 0)
+        ring_put(w, bytes, length);
+    return r;
+}
+
+static int reserve_copy(struct ring_writer *w, uint32_t length, void **ret)
+{
+    if (length > w->copy_size) {
+        void *p = realloc(w->copy, length);
+
+        if (!p)
+            return -ENOMEM;
+        w->copy = p;
+        w->copy_size = length;
+    }
+    *ret = w->copy ? (void *)w->copy : (void *)w;
+    return 0;
+}
+
+int ring_reserve(struct ring_writer *w, uint32_t length, void **ret, struct deadline *d)
+{
+    int r;
+
+    if (w->ring.flags & RING_MANY) {
+        w->deadline = *d;
+        r = length > w->ring.max_message ? -EMSGSIZE : reserve_copy(w, length, ret);
+    } else {
+        r = place(w, length, d);
+        *ret = r == 0 ? (unsigned char *)ring_word(&w->ring, w->at) + RING_HEAD : NULL;
+    }
+    w->is_reserved = r == 0;
+    w->reserved = length;
+    return r;
+}
+
+int ring_commit(struct ring_writer *w, uint32_t length)
+{
+    if (!w->is_reserved || length > w->reserved)
+        return -EINVAL;
+    w->is_reserved = false;
+    if (w->ring.flags & RING_MANY)
+        return ring_many_send(w, w->copy, length, &w->deadline);
+    finish(w, length);
+    return 0;
+}
+
+void ring_abort(struct ring_writer *w)
+{
+    w->is_reserved = false;
+}
+
+void ring_hold_back(struct ring_writer *w)
+{
+    w->holding = !(w->ring.flags & RING_MANY);
+}
+
+void ring_publish_held(struct ring_writer *w)
+{
+    w->held = false;
+    ring_store_release(ring_word(&w->ring, w->first), w->first_word);
+    tell(w);
+}
+
+void ring_publish(struct ring_writer *w)
+{
+    w->holding = false;
+    if (w->held)
+        ring_publish_held(w);
+}
+
+void ring_writer_close(struct ring_writer *w)
+{
+    struct ring_header *h = w->ring.header;
+    uint64_t writer = atomic_load(&h->writer);
+
+    ring_abort(w);
+    ring_publish(w);
+    free(w->copy);
+    w->copy = NULL;
+    if (w->slot >= 0 && (uint32_t)w->slot < w->ring.slots)
+        atomic_store(&w->ring.slot[w->slot].state, SLOT_LEFT);
+    ring_fence();
+    if (w->ring.flags & RING_MANY ? ring_writers_left(&w->ring) == 0 : writer >> 32 == w->role) {
+        atomic_compare_exchange_strong(&h->writer, &writer, (uint64_t)w->role << 32 | RING_CLOSED);
+        if (atomic_exchange(&h->readers_asleep, 0) & ASLEEP_POLL && w->poke)
+            w->poke(w->data);
+        ring_ring(&h->bell);
+    }
+}
