@@ -72,7 +72,8 @@ void ops_fill_segment(struct wire_segment *to, const struct broker *b, const str
                 (ds->shm_perm.mode & SHM_LOCKED ? SEGMENT_LOCKED : 0) |
                 (table_pin(&b->table, e) ? SEGMENT_PINNED : 0) |
                 (e->flags & REG_EPHEMERAL ? SEGMENT_EPHEMERAL : 0) |
-                (e->flags & REG_DECLARED ? SEGMENT_DECLARED : 0);
+                (e->flags & REG_DECLARED ? SEGMENT_DECLARED : 0) |
+                (e->flags & REG_CHANNEL ? SEGMENT_CHANNEL : 0);
     to->leases = e->leases;
     to->creator_uid = e->creator_uid;
     to->creator_pid = e->creator_pid;

@@ -233,6 +233,9 @@ int policy_set(struct request *rq, const struct reg_entry *e, const struct shmid
         set->gid = ds->shm_perm.gid;
     if (r == 0 && set->mask & SET_MODE)
         r = check_mode(rq, e->name, set->mode);
+    if (r == 0 && set->mask & SET_MODE && e->flags & REG_CHANNEL && (set->mode & 0600) != 0600)
+        r = request_fail(rq, -EINVAL, "mode %04o: the owner of a channel can read and write it",
+                         set->mode);
     if (r == 0 && set->gid != ds->shm_perm.gid)
         r = check_group(rq, set->gid);
     if (r == 0 && set->uid != ds->shm_perm.uid && !policy_is_admin(rq->broker, rq->caller))

@@ -18,6 +18,8 @@
 struct table_observer {
     void (*gone)(void *data, const struct reg_entry *e);    /* its segment, behind our back */
     void (*changed)(void *data, const struct reg_entry *e); /* owner, group or mode, likewise */
+    /* The attachment of an entry that has just been cleared: true where it is taken over. */
+    bool (*keep)(void *data, const struct reg_entry *e, void *pin);
     void *data;
 };
 

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/* Members that joined an earlier shmd: found in their slots, and held while their process lives. */
+#include <errno.h>
+#include <poll.h>
+#include <sys/syscall.h>
+
+#include "broker.h"
+#include "privilege.h"
+#include "util.h"
+
+#define LOOKS_A_TURN 64
+#define PAUSE_NS (NS_PER_SECOND / 500) /* between two turns, for the others */
+
+static uint32_t load(const _Atomic uint32_t *word)
+{
+    return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+/* Both bells: who sleeps wakes, sees that shmd has come anew, and announces itself. Blind readers do
+ * so before they sleep again, and are counted from nothing. */
+void channel_scan(struct channel *ch)
+{
+    struct ring *r = &ch->ring;
+
+    if (ch->scanned)
+        return;
+    ch->scanned = true;
+    for (uint32_t i = 0; i < r->slots; i++) {
+        uint32_t kind = load(&r->slot[i].kind);
+
+        if (load(&r->slot[i].role) == 0)
+            continue;
+        bit_set(ch->left, i);
+        if (kind == MEMBER_WRITER)
+            bit_set(ch->writers, i);
+    }
+    ring_blind(r, -(int)load(&r->header->blind));
+    ring_wake_readers(r);
+    ring_wake_writers(r);
+}
+
+static bool has_ended(uint32_t pid, uint64_t start)
+{
+    struct pollfd p = {.fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0), .events = POLLIN};
+
+    if (p.fd < 0)
+        return errno == ESRCH || errno == EINVAL; /* EINVAL: no process's number */
+
+    bool ended = poll(&p, 1, 0) > 0;
+    uint64_t now = ended ? 0 : process_start((pid_t)pid);
+
+    close(p.fd);
+    return ended || (start != 0 && now != 0 && now != start);
+}
+
+static void end_left(struct broker *b, struct channel *ch, uint32_t slot)
+{
+    bool writer = bit_is(ch->writers, slot);
+    uint32_t role = load(&ch->ring.slot[slot].role);
+
+    bit_clear(ch->left, slot);
+    bit_clear(ch->writers, slot);
+    if (writer)
+        ring_end_writer(&ch->ring, slot, role);
+    else
+        ring_end_reader(&ch->ring, slot, role);
+    channel_ended(b, ch, writer);
+}
+
+/* Go on with one channel, which may be gone afterwards: what is left of `looks`. */
+static int look(struct broker *b, struct channel *ch, int looks)
+{
+    while (looks > 0 && ch->next < ch->ring.slots) {
+        uint32_t slot = ch->next++;
+        const struct ring_slot *s = &ch->ring.slot[slot];
+
+        if (!bit_is(ch->left, slot))
+            continue;
+        looks--;
+        if (has_ended(load(&s->pid), atomic_load_explicit(&s->start, memory_order_relaxed)))
+            end_left(b, ch, slot);
+    }
+    if (ch->next >= ch->ring.slots) {
+        ch->next = 0;
+        ch->pass = b->channels.pass;
+        TAILQ_REMOVE(&b->channels.found, ch, link);
+        ch->found = bit_first(ch->left) >= 0;
+        if (ch->found)
+            TAILQ_INSERT_TAIL(&b->channels.found, ch, link);
+        else
+            channel_put(b, ch);
+    }
+    return looks;
+}
+
+int64_t channels_run(struct broker *b)
+{
+    struct channels *all = &b->channels;
+    struct channel *ch;
+    int looks = LOOKS_A_TURN;
+
+    while (looks > 0 && (ch = TAILQ_FIRST(&all->found)) && ch->pass != all->pass) {
+        channel_scan(ch);
+        looks = look(b, ch, looks - 1 - (int)ch->ring.slots / 64);
+    }
+    ch = TAILQ_FIRST(&all->found);
+    if (!ch)
+        return 0;
+    if (ch->pass != all->pass)
+        return clock_ns(CLOCK_MONOTONIC) + PAUSE_NS;
+    all->pass++;
+    return clock_ns(CLOCK_MONOTONIC) + NS_PER_SECOND;
+}
