@@ -21,6 +21,7 @@ struct ring_wait {
     bool single;        /* this thread may run on one CPU only */
     bool alone;         /* there is one only */
     bool always;        /* spin until the time limit, never sleep */
+    bool never;         /* sleep at once */
 };
 
 /* One spin. */
