@@ -51,7 +51,9 @@
 
 #define RING_MAGIC 0x31474e52444d4853ull /* "SHMDRNG1" */
 #define RING_LAYOUT 1u
-#define RING_GRAIN 64u           /* bytes: records start at multiples of it */
+#ifndef RING_GRAIN
+#define RING_GRAIN 64u /* bytes: records start at multiples of it */
+#endif
 #define RING_HEAD 8u             /* bytes of the head word */
 #define RING_SIZE_MIN 4096u      /* bytes of a ring */
 #define RING_SIZE_MAX (1ull << 40)
@@ -84,6 +86,7 @@ enum ring_slot_state {
     SLOT_TAKEN = 1,  /* given out by shmd, `position` means nothing yet */
     SLOT_ACTIVE = 2, /* of a reader: a reliable writer waits for `position` */
     SLOT_LEFT = 3,   /* closed in order; shmd frees it */
+    SLOT_JOINING = 4, /* of a reader: `position` is not sure yet */
 };
 
 enum ring_member { MEMBER_READER = 1, MEMBER_WRITER = 2 };
@@ -144,7 +147,9 @@ struct ring_header {
     _Atomic uint32_t writers; /* of many: how many there are */
     _Atomic uint32_t blind;   /* readers that may not write */
     _Atomic uint64_t consumed; /* RING_HOLD: the furthest that a reader which went had got */
-    uint64_t reserved_3[5];
+    _Atomic uint32_t epoch;    /* shmd adds 1 where members shall make themselves known again */
+    _Atomic uint32_t slots_used; /* no slot from this one on was ever given out */
+    uint64_t reserved_3[4];
 
     /* The readers' wait. */
     _Atomic uint32_t readers_asleep; /* enum ring_asleep: raised by readers, lowered by who rings */
@@ -154,7 +159,7 @@ struct ring_header {
 
     /* The writer's wait for room: who reaches `wanted` rings. */
     _Atomic uint32_t writer_asleep; /* enum ring_asleep */
-    _Atomic uint32_t readers_fencing;
+    uint32_t reserved_6_0;
     _Atomic uint64_t wanted; /* a position */
     uint64_t reserved_6[6];
     _Atomic uint32_t writer_bell;
@@ -220,3 +225,10 @@ void ring_blind(struct ring *r, int change);
 /* Ring the readers' bell, or the writers': something that they are to look at has happened. */
 void ring_wake_readers(struct ring *r);
 void ring_wake_writers(struct ring *r);
+/* shmd came anew: every member is to make itself known again. Wakes all. */
+void ring_new_epoch(struct ring *r);
+/* For members too. */
+/* RING_HOLD: a reader that had released all before `position` goes. */
+void ring_consumed(const struct ring *r, uint64_t position);
+/* Writers that have begun and not gone. */
+uint32_t ring_writers_left(const struct ring *r);

@@ -16,8 +16,8 @@ static uint32_t load(const _Atomic uint32_t *word)
     return atomic_load_explicit(word, memory_order_relaxed);
 }
 
-/* Both bells: who sleeps wakes, sees that shmd has come anew, and announces itself. Blind readers do
- * so before they sleep again, and are counted from nothing. */
+/* All are woken, see that shmd has come anew, and announce themselves. Blind readers do so before they
+ * sleep again, and are counted from nothing. */
 void channel_scan(struct channel *ch)
 {
     struct ring *r = &ch->ring;
@@ -35,8 +35,7 @@ void channel_scan(struct channel *ch)
             bit_set(ch->writers, i);
     }
     ring_blind(r, -(int)load(&r->header->blind));
-    ring_wake_readers(r);
-    ring_wake_writers(r);
+    ring_new_epoch(r);
 }
 
 static bool has_ended(uint32_t pid, uint64_t start)

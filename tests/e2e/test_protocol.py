@@ -298,6 +298,8 @@ def test_random_frames(broker):
         for field, kind in W.flat(W.STRUCTS[name]):
             if field == "name":
                 values[field] = rnd.choice([b"a", b"b", b"root/c", b"7/d", b"/", W.Raw(rnd.randbytes(8 * rnd.randrange(17)))])
+            elif kind.endswith("s"):
+                values[field] = rnd.choice([b"", b"t", rnd.randbytes(int(kind[:-1]))])
             else:
                 bits = {"H": 16, "I": 32, "i": 32, "Q": 64}[kind]
                 v = rnd.choice(small + [rnd.getrandbits(bits)]) & ((1 << bits) - 1)
@@ -309,7 +311,7 @@ def test_random_frames(broker):
         elif name == "create":
             values["size"] = rnd.choice([0, 1 << 63])
         if name == "channel" and rnd.random() < 0.9:
-            values.update(size=0, ring_flags=rnd.randrange(8), max_message=64, messages=8, slots=2, tag=b"t")
+            values.update(size=0, ring_flags=rnd.randrange(8), max_message=64, messages=8, slots=2)
         elif name == "channel":
             values["messages"] = rnd.choice([0, (1 << 32) - 1])
         return values
