@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 
 #include "broker.h"
-#include "log.h"
+#include "failpoint.h"
 #include "privilege.h"
 #include "segment.h"
 #include "util.h"
@@ -208,9 +208,11 @@ static uint32_t next_number(struct broker *b)
 {
     struct reg_header *h = b->table.header;
 
+    failpoint();
     do
         __atomic_store_n(&h->next_role, h->next_role + 1, __ATOMIC_RELAXED);
     while ((uint32_t)h->next_role == 0);
+    failpoint();
     return (uint32_t)h->next_role;
 }
 
@@ -229,6 +231,7 @@ int role_begin(struct broker *b, struct role *r)
 
     if (r->kind != JOIN_BLIND && slot == WIRE_NO_SLOT)
         return -EUSERS;
+    failpoint_enter("join");
     r->number = next_number(b);
     r->slot = slot;
     if (r->kind == JOIN_BLIND) {
@@ -241,6 +244,8 @@ int role_begin(struct broker *b, struct role *r)
                        r->kind == JOIN_WRITER ? MEMBER_WRITER : MEMBER_READER,
                        (uint32_t)r->caller->pid, r->caller->start);
     }
+    failpoint();
+    failpoint_enter(NULL);
     TAILQ_INSERT_TAIL(&ch->roles, r, link);
     return 0;
 }

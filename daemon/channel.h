@@ -124,3 +124,5 @@ void channel_ended(struct broker *b, struct channel *ch, bool writer);
 int64_t channels_run(struct broker *b);
 /* Find the left members of a channel that adoption found, once. */
 void channel_scan(struct channel *ch);
+/* End left members that a process knows nothing of: shmd died before it could answer. */
+void channel_drop_lost(struct broker *b, struct channel *ch, pid_t pid);

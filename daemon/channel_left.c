@@ -34,7 +34,7 @@ void channel_scan(struct channel *ch)
         if (kind == MEMBER_WRITER)
             bit_set(ch->writers, i);
     }
-    ring_blind(r, -(int)load(&r->header->blind));
+    atomic_store_explicit(&r->header->blind, 0, memory_order_relaxed);
     ring_new_epoch(r);
 }
 
@@ -64,6 +64,15 @@ static void end_left(struct broker *b, struct channel *ch, uint32_t slot)
     else
         ring_end_reader(&ch->ring, slot, role);
     channel_ended(b, ch, writer);
+}
+
+/* Of a process that joins anew. One that had got its role would announce it, or have begun. */
+void channel_drop_lost(struct broker *b, struct channel *ch, pid_t pid)
+{
+    for (uint32_t i = 0; i < ch->ring.slots && bit_first(ch->left) >= 0; i++)
+        if (bit_is(ch->left, i) && load(&ch->ring.slot[i].pid) == (uint32_t)pid &&
+            load(&ch->ring.slot[i].state) == SLOT_TAKEN)
+            end_left(b, ch, i);
 }
 
 /* Go on with one channel, which may be gone afterwards: what is left of `looks`. */

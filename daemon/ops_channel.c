@@ -128,6 +128,7 @@ static int begin(struct request *rq, const struct wire_join *w, struct role *rol
         return role_resume(rq->broker, role, w->role, w->slot)
                    ? 0
                    : request_fail(rq, -ESTALE, "role %u has ended: join anew", w->role);
+    channel_drop_lost(rq->broker, ch, rq->caller->pid);
     if (w->kind == JOIN_WRITER && channel_has_writer(ch, &writer)) {
         if (!(w->flags & JOIN_WAIT))
             return busy(rq, ch, writer);
