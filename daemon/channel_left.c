@@ -9,6 +9,7 @@
 #include "util.h"
 
 #define LOOKS_A_TURN 64
+#define UNSEEN_PASSES 10 /* that a process is held which no number of ours is of */
 #define PAUSE_NS (NS_PER_SECOND / 500) /* between two turns, for the others */
 
 static uint32_t load(const _Atomic uint32_t *word)
@@ -38,8 +39,11 @@ void channel_scan(struct channel *ch)
     ring_new_epoch(r);
 }
 
-static bool has_ended(uint32_t pid, uint64_t start)
+static bool has_ended(const struct broker *b, uint32_t pid, uint64_t start)
 {
+    if (pid == 0) /* in another pid namespace */
+        return b->channels.pass > UNSEEN_PASSES;
+
     struct pollfd p = {.fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0), .events = POLLIN};
 
     if (p.fd < 0)
@@ -75,7 +79,7 @@ void channel_drop_lost(struct broker *b, struct channel *ch, pid_t pid)
             end_left(b, ch, i);
 }
 
-/* Go on with one channel, which may be gone afterwards: what is left of `looks`. */
+/* Go on with one channel: what is left of `looks`. */
 static int look(struct broker *b, struct channel *ch, int looks)
 {
     while (looks > 0 && ch->next < ch->ring.slots) {
@@ -85,20 +89,23 @@ static int look(struct broker *b, struct channel *ch, int looks)
         if (!bit_is(ch->left, slot))
             continue;
         looks--;
-        if (has_ended(load(&s->pid), atomic_load_explicit(&s->start, memory_order_relaxed)))
+        if (has_ended(b, load(&s->pid), atomic_load_explicit(&s->start, memory_order_relaxed)))
             end_left(b, ch, slot);
     }
-    if (ch->next >= ch->ring.slots) {
-        ch->next = 0;
-        ch->pass = b->channels.pass;
-        TAILQ_REMOVE(&b->channels.found, ch, link);
-        ch->found = bit_first(ch->left) >= 0;
-        if (ch->found)
-            TAILQ_INSERT_TAIL(&b->channels.found, ch, link);
-        else
-            channel_put(b, ch);
-    }
     return looks;
+}
+
+/* It has been looked at in this pass; it comes again as long as somebody is left. */
+static void looked(struct broker *b, struct channel *ch)
+{
+    ch->next = 0;
+    ch->pass = b->channels.pass;
+    TAILQ_REMOVE(&b->channels.found, ch, link);
+    ch->found = channel_has_left(b, ch);
+    if (ch->found)
+        TAILQ_INSERT_TAIL(&b->channels.found, ch, link);
+    else
+        channel_put(b, ch);
 }
 
 int64_t channels_run(struct broker *b)
@@ -108,8 +115,13 @@ int64_t channels_run(struct broker *b)
     int looks = LOOKS_A_TURN;
 
     while (looks > 0 && (ch = TAILQ_FIRST(&all->found)) && ch->pass != all->pass) {
-        channel_scan(ch);
-        looks = look(b, ch, looks - 1 - (int)ch->ring.slots / 64);
+        looks--;
+        if (!ch->scanned && channel_find(b, ch))
+            looks -= (int)ch->ring.slots / 64;
+        if (ch->scanned)
+            looks = look(b, ch, looks);
+        if (!ch->scanned || ch->next >= ch->ring.slots)
+            looked(b, ch);
     }
     ch = TAILQ_FIRST(&all->found);
     if (!ch)

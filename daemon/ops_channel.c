@@ -125,7 +125,7 @@ static int begin(struct request *rq, const struct wire_join *w, struct role *rol
     const struct role *writer;
 
     if (w->role != 0 && w->kind != JOIN_BLIND)
-        return role_resume(rq->broker, role, w->role, w->slot)
+        return role_resume(role, w->role, w->slot)
                    ? 0
                    : request_fail(rq, -ESTALE, "role %u has ended: join anew", w->role);
     channel_drop_lost(rq->broker, ch, rq->caller->pid);

@@ -541,7 +541,48 @@ def test_removed_behind_our_back(b, members, rings):
         shmd.until(lambda: ring.get("role", slot) == 0, "its death is noted")
 
 
+def test_removed_ones_are_bounded(b):
+    """They count for nobody's quota, so of too many the roles end."""
+    with b.connect(ALICE) as alice:
+        for i in range(1, 67):
+            alice.channel("c")
+            alice.attach("c", lease=i)
+            alice.join(WRITER, lease=i)
+            alice.remove("c")
+        for i in range(1, 67):
+            assert answer(alice.poke, F.POKE_READERS, lease=i) == (0 if i <= 64 else errno.ENOTCONN)
+        alice.detach(1)
+        alice.channel("c")
+        alice.attach("c", lease=99)
+        alice.join(WRITER, lease=99)
+        alice.remove("c")
+        alice.poke(F.POKE_READERS, lease=99)
+    b.consistent()
+    shmd.until(lambda: len(sysv.segments()) == 1, "all are gone but the registry")
+
+
 # shmd started anew.
+
+def test_out_of_reach_for_a_while(b, members, rings):
+    """While its mode keeps shmd out nobody joins; afterwards who was there before has its place still."""
+    with b.connect(ALICE) as alice:
+        shmid = alice.channel("lab/c").shmid
+    w, other = members(ALICE), members(BOB)
+    role, slot = w.enter("lab/c", WRITER)
+    b.kill()
+    sysv.chmod(shmid, 0o060, ALICE, LAB)
+    b.start()
+    other("connect")
+    other("attach", "lab/c")
+    with pytest.raises(Refused) as e:
+        other("join", READER)
+    assert e.value.errno == errno.EACCES and "0060" in e.value.text
+    sysv.chmod(shmid, 0o660, ALICE, LAB)
+    assert answer(other, "join", WRITER) == errno.EBUSY
+    assert other("join", READER).slot != slot
+    assert w.again("lab/c", WRITER, role, slot) == (role, slot)
+
+
 
 @pytest.mark.parametrize("how", ["kill", "stop"])
 def test_announced_again(b, members, rings, how):

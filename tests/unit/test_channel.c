@@ -187,10 +187,10 @@ static void test_left(void **state)
     broker.leases++;
     assert_int_equal(channel_of(&broker, e, &ch), 0);
     r = role_new(ch, &alice, caller_find_lease(&alice, 1), JOIN_WRITER);
-    assert_false(role_resume(&broker, r, number, 1));
-    assert_false(role_resume(&broker, r, number + 1, 0));
-    assert_false(role_resume(&broker, r, number, RING_SLOTS_MAX));
-    assert_true(role_resume(&broker, r, number, 0));
+    assert_false(role_resume(r, number, 1));
+    assert_false(role_resume(r, number + 1, 0));
+    assert_false(role_resume(r, number, RING_SLOTS_MAX));
+    assert_true(role_resume(r, number, 0));
     assert_int_equal(channels_run(&broker), 0); /* nobody is left to look after */
 }
 
