@@ -11,7 +11,8 @@
  * members of that channel, and nobody else.
  *
  * A channel that was removed while it has members goes on without a name: shmd keeps its attachment,
- * to note deaths, until the last of them has gone.
+ * to note deaths, until the last of them has gone. It counts for nobody any more, so only some of
+ * them are kept; of the others all roles end when they are removed.
  */
 #pragma once
 
@@ -45,6 +46,7 @@ struct channel {
     uint32_t index; /* of its entry */
     uint64_t instance;
     uint64_t bytes; /* of the segment */
+    uint32_t creator; /* uid that asked for it */
     struct ring ring;
     bool removed; /* it has no entry any more, and the attachment is ours to give back */
     bool found;   /* in the list of those that may have left members */
@@ -55,15 +57,19 @@ struct channel {
     uint64_t left[CHANNEL_WORDS];   /* slots of left members */
     uint64_t writers[CHANNEL_WORDS]; /* those of `left` that are writers' */
     struct role_list roles, waiting;
-    TAILQ_ENTRY(channel) link;
+    TAILQ_ENTRY(channel) link, of_removed;
 };
+
+TAILQ_HEAD(channel_list, channel);
 
 struct channels {
     struct channel **of; /* by entry; NULL: no members */
     uint32_t capacity;
     unsigned pollable; /* descriptors of roles */
     uint32_t pass;
-    TAILQ_HEAD(, channel) found; /* by adoption: may have left members */
+    struct channel_list found;   /* by adoption: may have left members */
+    struct channel_list removed; /* go on without a name */
+    unsigned n_removed;
 };
 
 static inline bool bit_is(const uint64_t *bits, uint32_t i)
@@ -93,6 +99,10 @@ void channels_done(struct broker *b);
 
 /* The channel of a live entry. What shmat said, where shmd itself cannot write it; -ENOMEM. */
 int channel_of(struct broker *b, struct reg_entry *e, struct channel **ret);
+/* Likewise of one that adoption found, where shmd has it attached: false. */
+bool channel_find(struct broker *b, struct channel *ch);
+/* May it have left members? */
+bool channel_has_left(struct broker *b, const struct channel *ch);
 /* Free it if nothing of it needs to be remembered. */
 void channel_put(struct broker *b, struct channel *ch);
 
@@ -103,13 +113,15 @@ bool channel_has_writer(const struct channel *ch, const struct role **who);
 struct role *role_new(struct channel *ch, struct caller *c, struct lease *l, uint32_t kind);
 int role_begin(struct broker *b, struct role *r);
 /* Take over what a left member had; false: there is none like that. */
-bool role_resume(struct broker *b, struct role *r, uint32_t number, uint32_t slot);
+bool role_resume(struct role *r, uint32_t number, uint32_t slot);
 /* It waits: it gets the place in its turn, or is told why not. */
 void role_wait(struct role *r, uint32_t serial);
 /* One that has not begun. */
 void role_drop(struct role *r);
 /* The lease ends, or the caller goes (and is told nothing). */
 void role_end(struct broker *b, struct role *r, bool goes);
+/* The same, and its channel stays, though it be of no more use. */
+void role_finish(struct broker *b, struct role *r, bool goes);
 
 /* Make the descriptors of one kind of members readable; returns how many roles were passed. */
 unsigned channel_poke(struct channel *ch, uint32_t whom);
@@ -124,3 +136,5 @@ void channel_ended(struct broker *b, struct channel *ch, bool writer);
 int64_t channels_run(struct broker *b);
 /* Find the left members of a channel that adoption found, once. */
 void channel_scan(struct channel *ch);
+/* End left members that a process knows nothing of: shmd died before it could answer. */
+void channel_drop_lost(struct broker *b, struct channel *ch, pid_t pid);

@@ -59,11 +59,11 @@ int op_channel(struct request *rq)
                             sizeof(w.tag) - 1);
     if (w.create.size != 0)
         return request_fail(rq, -EINVAL, "the size of a channel follows from its options");
-    w.create.size = ring_segment_size(&ring);
+    w.create.size = ring.slots ? ring_segment_size(&ring) : 0;
     if (w.create.size == 0)
         return request_fail(rq, -EINVAL,
-                            "no channel: messages of 1 to %u bytes, room for 1 at least, 1 to %u "
-                            "slots, and known flags are possible",
+                            "no channel: messages of 1 to %u bytes, 1 to %u slots, flags that are "
+                            "known and go together, and a ring that is not too large are possible",
                             RING_MESSAGE_MAX, RING_SLOTS_MAX);
     rq->body = &w.create;
 
@@ -125,9 +125,10 @@ static int begin(struct request *rq, const struct wire_join *w, struct role *rol
     const struct role *writer;
 
     if (w->role != 0 && w->kind != JOIN_BLIND)
-        return role_resume(rq->broker, role, w->role, w->slot)
+        return role_resume(role, w->role, w->slot)
                    ? 0
                    : request_fail(rq, -ESTALE, "role %u has ended: join anew", w->role);
+    channel_drop_lost(rq->broker, ch, rq->caller->pid);
     if (w->kind == JOIN_WRITER && channel_has_writer(ch, &writer)) {
         if (!(w->flags & JOIN_WAIT))
             return busy(rq, ch, writer);

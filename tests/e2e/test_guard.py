@@ -234,7 +234,7 @@ def test_foreign_lock(make_broker, folder):
 
 def test_few_descriptors(make_broker):
     """One user does not get all that the descriptors allow."""
-    b = make_broker(prefix=["prlimit", "--nofile=112:112"])
+    b = make_broker(prefix=["prlimit", "--nofile=152:152"])
     b.start()
     assert "RLIMIT_NOFILE allows 40 connections" in b.log()
     held = [b.connect(uid=10001) for _ in range(10)]
