@@ -142,8 +142,8 @@ int ring_room_wait(struct ring_writer *w, uint64_t end, struct deadline *d)
             break;
         if (epoch != w->epoch) {
             w->epoch = epoch;
-            if (w->changed)
-                w->changed(w->data);
+            if (w->hooks.changed)
+                w->hooks.changed(w->hooks.data);
         }
         ring_store(&h->waits, ++w->waits);
         slept = ring_sleep(&h->writer_bell, bell, d, seen ? -1 : RING_ROOM_STEP_MS);

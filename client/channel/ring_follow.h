@@ -28,3 +28,6 @@ static inline bool ring_is_lapped(const struct ring_reader *r, uint64_t position
 
 /* Behind the oldest that are kept. */
 void ring_jump(struct ring_reader *r);
+
+/* Wake a writer that waits for room: there is more now, or somebody else decides on it. */
+void ring_reader_bell(struct ring_reader *r);

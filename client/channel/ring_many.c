@@ -72,8 +72,8 @@ static int begin(struct ring_writer *w)
         r = ring_writer_settle(w);
     if (r == 0 && ring_load_acquire(&h->epoch) != w->epoch) {
         ring_writer_agree(w);
-        if (w->changed)
-            w->changed(w->data);
+        if (w->hooks.changed)
+            w->hooks.changed(w->hooks.data);
     }
     w->bytes = ring_load(&h->bytes);
     w->wakes = ring_load(&h->wakes);

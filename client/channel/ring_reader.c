@@ -144,8 +144,8 @@ static void notice_epoch(struct ring_reader *r)
     if (epoch == r->epoch)
         return;
     r->epoch = epoch;
-    if (r->changed)
-        r->changed(r->data);
+    if (r->hooks.changed)
+        r->hooks.changed(r->hooks.data);
 }
 
 /* Raise the flag so that whoever publishes from now on sees it. False: that is not sure. */
@@ -252,22 +252,18 @@ int ring_peek(struct ring_reader *r, const void **bytes, uint32_t *length, struc
     return 1;
 }
 
-/* Wake a writer that waits for the room that there is now. */
-static void ring_writers_bell(struct ring_reader *r)
+void ring_reader_bell(struct ring_reader *r)
 {
     struct ring_header *h = r->ring.header;
-    uint32_t asleep;
+    uint32_t asleep = atomic_exchange(&h->writer_asleep, 0);
 
-    if ((int64_t)(r->released - ring_load_acquire(&h->wanted)) < 0)
-        return;
-    asleep = atomic_exchange(&h->writer_asleep, 0);
     ring_stored();
     if (!asleep)
         return;
     ring_store(&r->slot->wakes, ++r->wakes);
     ring_ring(&h->writer_bell);
-    if (asleep & ASLEEP_POLL && r->poke)
-        r->poke(r->data);
+    if (asleep & ASLEEP_POLL && r->hooks.poke)
+        r->hooks.poke(r->hooks.data);
 }
 
 int ring_release(struct ring_reader *r)
@@ -293,8 +289,9 @@ int ring_release(struct ring_reader *r)
             tell_lost(r);
         if (r->must_fence)
             ring_fence();
-        if (ring_load(&r->ring.header->writer_asleep))
-            ring_writers_bell(r);
+        if (ring_load(&r->ring.header->writer_asleep) &&
+            (int64_t)(r->released - ring_load_acquire(&r->ring.header->wanted)) >= 0)
+            ring_reader_bell(r);
     }
     return stale ? -ESTALE : 0;
 }
@@ -377,15 +374,12 @@ int ring_recv(struct ring_reader *r, void *to, uint32_t room, uint32_t *length, 
 
 void ring_reader_leave(struct ring_reader *r)
 {
-    struct ring_header *h = r->ring.header;
-
     if (!r->slot)
         return;
     ring_consumed(&r->ring, r->released);
     atomic_store(&r->slot->state, SLOT_LEFT);
-    if (atomic_exchange(&h->writer_asleep, 0) & ASLEEP_POLL && r->poke)
-        r->poke(r->data);
-    ring_ring(&h->writer_bell);
+    ring_fence();
+    ring_reader_bell(r);
 }
 
 int ring_reader_arm(struct ring_reader *r)

@@ -12,10 +12,7 @@
 
 struct ring_reader {
     struct ring ring;
-    /* The caller's: shmd is to write the writer's eventfd; members are to announce themselves. */
-    void (*poke)(void *data);
-    void (*changed)(void *data);
-    void *data;
+    struct ring_hooks hooks;
 
     uint64_t released; /* all before it */
     uint64_t next;     /* what comes after what was peeked */
@@ -36,10 +33,10 @@ struct ring_reader {
 
 /*
  * Join. slot -1: the segment cannot be written to. history -1: begin with the oldest message kept;
- * 0: with the next one; n: at most n before that. -EPROTO, -EINVAL.
+ * 0: with the next one; n: at most n before that. hooks NULL: none. -EPROTO, -EINVAL.
  */
 int ring_reader_start(struct ring_reader *r, const struct ring *ring, int slot, uint32_t role,
-                      int64_t history);
+                      int64_t history, const struct ring_hooks *hooks);
 
 /*
  * The next message, in place until ring_release(); peek again for the one behind it.

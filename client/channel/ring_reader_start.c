@@ -98,13 +98,14 @@ static int join(struct ring_reader *r, int64_t history)
 }
 
 int ring_reader_start(struct ring_reader *r, const struct ring *ring, int slot, uint32_t role,
-                      int64_t history)
+                      int64_t history, const struct ring_hooks *hooks)
 {
     int error;
 
     if (slot >= 0 && (uint32_t)slot >= ring->slots)
         return -EINVAL;
     *r = (struct ring_reader){
+        .hooks = hooks ? *hooks : (struct ring_hooks){.data = NULL},
         .ring = *ring, .role = role, .fresh = true,
         .slot = slot < 0 ? NULL : &ring->slot[slot],
         .lossy = slot < 0 || ring->flags & RING_BROADCAST,
@@ -120,6 +121,9 @@ int ring_reader_start(struct ring_reader *r, const struct ring *ring, int slot, 
     if (r->slot) {
         ring_store(&r->slot->cpu, ring_wait_cpu());
         ring_store_release(&r->slot->state, SLOT_ACTIVE);
+        /* A writer that held what nobody had taken waits for this reader alone from here on. */
+        ring_fence();
+        ring_reader_bell(r);
     }
     return 0;
 }

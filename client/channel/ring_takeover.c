@@ -133,12 +133,16 @@ static void build_index(struct ring_writer *w)
     w->index_next = 0;
 }
 
-int ring_writer_start(struct ring_writer *w, const struct ring *ring, int slot, uint32_t role)
+int ring_writer_start(struct ring_writer *w, const struct ring *ring, int slot, uint32_t role,
+                      const struct ring_hooks *hooks)
 {
     struct ring_header *h = ring->header;
     int r;
 
-    *w = (struct ring_writer){.ring = *ring, .role = role, .slot = slot};
+    *w = (struct ring_writer){
+        .hooks = hooks ? *hooks : (struct ring_hooks){.data = NULL},
+        .ring = *ring, .role = role, .slot = slot,
+    };
     ring_wait_init(&w->wait);
     w->must_fence = !ring_wait_register() || ring->flags & RING_MANY;
     w->fencing = true;

@@ -31,6 +31,13 @@ struct ring_spin {
     uint32_t limit;
 };
 
+/* The caller's, called with `data`. */
+struct ring_hooks {
+    void (*poke)(void *data);    /* shmd is to tell those of the other side who poll */
+    void (*changed)(void *data); /* members are to make themselves known again */
+    void *data;
+};
+
 void ring_wait_init(struct ring_wait *w);
 
 /* The process of a publisher: may sleepers reach it by membarrier? Asked for once a process. */

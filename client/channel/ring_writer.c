@@ -18,8 +18,8 @@ void ring_writer_wake(struct ring_writer *w)
     w->woken++;
     ring_store(&h->wakes, ++w->wakes);
     ring_ring(&h->bell);
-    if (asleep & ASLEEP_POLL && w->poke)
-        w->poke(w->data);
+    if (asleep & ASLEEP_POLL && w->hooks.poke)
+        w->hooks.poke(w->hooks.data);
 }
 
 /* Do readers sleep most of the time? Then a fence here is cheaper than their membarrier. */
@@ -263,8 +263,8 @@ void ring_writer_close(struct ring_writer *w)
     ring_fence();
     if (w->ring.flags & RING_MANY ? ring_writers_left(&w->ring) == 0 : writer >> 32 == w->role) {
         atomic_compare_exchange_strong(&h->writer, &writer, (uint64_t)w->role << 32 | RING_CLOSED);
-        if (atomic_exchange(&h->readers_asleep, 0) & ASLEEP_POLL && w->poke)
-            w->poke(w->data);
+        if (atomic_exchange(&h->readers_asleep, 0) & ASLEEP_POLL && w->hooks.poke)
+            w->hooks.poke(w->hooks.data);
         ring_ring(&h->bell);
     }
 }

@@ -63,7 +63,9 @@ EXPORT int shmd_writer_open(struct shmd_writer **ret, struct shmd *s, const char
     int r = member_open(&w->member, s, name, JOIN_WRITER, o, &d);
 
     if (r == 0) {
-        r = ring_writer_start(&w->ring, &w->member.ring, (int)w->member.slot, w->member.role);
+        const struct ring_hooks hooks = {.poke = poke, .changed = changed, .data = &w->member};
+
+        r = ring_writer_start(&w->ring, &w->member.ring, (int)w->member.slot, w->member.role, &hooks);
         if (r < 0) {
             explain(w, r, 0);
             member_close(&w->member);
@@ -73,9 +75,6 @@ EXPORT int shmd_writer_open(struct shmd_writer **ret, struct shmd *s, const char
         free(w);
         return r;
     }
-    w->ring.poke = poke;
-    w->ring.changed = changed;
-    w->ring.data = &w->member;
     member_set_spin(&w->ring.wait, o);
     *ret = w;
     return 0;

@@ -98,8 +98,8 @@ static double ping_pong(uint32_t size, int turns, bool always, int timeout_ms)
     pin(child == 0);
     memset(out, 1, size);
     memset(in, 1, size);
-    check(ring_reader_start(&r, child ? &back.ring : &there.ring, 1, 2, -1), "reader");
-    check(ring_writer_start(&w, child ? &there.ring : &back.ring, 0, 1), "writer");
+    check(ring_reader_start(&r, child ? &back.ring : &there.ring, 1, 2, -1, NULL), "reader");
+    check(ring_writer_start(&w, child ? &there.ring : &back.ring, 0, 1, NULL), "writer");
     r.wait.always = w.wait.always = always;
     if (child == 0) {
         die_with_parent();
@@ -184,7 +184,7 @@ static double stream(uint32_t size, int messages, int batch, bool zero_copy, boo
         const void *at;
 
         die_with_parent();
-        check(ring_reader_start(&r, &p.ring, 1, 2, -1), "reader");
+        check(ring_reader_start(&r, &p.ring, 1, 2, -1, NULL), "reader");
         r.wait.always = always;
         for (;;) {
             if (zero_copy) {
@@ -210,7 +210,7 @@ static double stream(uint32_t size, int messages, int batch, bool zero_copy, boo
     int64_t start, end;
     int status;
 
-    check(ring_writer_start(&w, &p.ring, 0, 1), "writer");
+    check(ring_writer_start(&w, &p.ring, 0, 1, NULL), "writer");
     w.wait.always = always;
     while (atomic_load(&p.ring.slot[1].state) != SLOT_ACTIVE)
         sched_yield();

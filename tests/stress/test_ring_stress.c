@@ -97,7 +97,7 @@ static int write_all(struct member *me)
     struct message *m = malloc(run->size + sizeof(*m));
     struct deadline d = {.timeout_ms = -1};
     bool many = run->flags & RING_MANY;
-    int r = ring_writer_start(&w, &run->ring, me->index, me->role);
+    int r = ring_writer_start(&w, &run->ring, me->index, me->role, NULL);
 
     if (r < 0)
         return fail(me, strerror(-r), 1, 0);
@@ -137,7 +137,7 @@ static int read_all(struct member *me)
     struct message *m = malloc(room);
     uint64_t next = 0, lost = 0, per_role[4096] = {0}; /* by role, + 1 */
     bool first = true;
-    int got = ring_reader_start(&r, &run->ring, me->index, me->role, -1);
+    int got = ring_reader_start(&r, &run->ring, me->index, me->role, -1, NULL);
 
     if (got < 0)
         return fail(me, strerror(-got), 3, 0);

@@ -204,7 +204,7 @@ static void lapping(void **state)
     fixture_make(&f, RING_BROADCAST, 50, 30);
     assert_int_equal(fixture_writer(&f, &w, 0), 0);
     assert_int_equal(fixture_reader(&f, &r, 1, -1), 0);
-    assert_int_equal(ring_reader_start(&blind, &f.ring, -1, 0, -1), 0);
+    assert_int_equal(ring_reader_start(&blind, &f.ring, -1, 0, -1, NULL), 0);
     assert_int_equal(send_numbered(&w, 0), 0);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(recv_numbered(both[i]), 0);
@@ -381,8 +381,8 @@ static void poll_flags(void **state)
     fixture_make(&f, 0, 50, 30);
     assert_int_equal(fixture_reader(&f, &r, 1, -1), 0);
     assert_int_equal(fixture_writer(&f, &w, 0), 0);
-    w.poke = r.poke = count;
-    w.data = r.data = &poked;
+    w.hooks.poke = r.hooks.poke = count;
+    w.hooks.data = r.hooks.data = &poked;
     assert_int_equal(send_numbered(&w, sent++), 0);
     assert_int_equal(poked, 0);
     assert_int_equal(recv_numbered(&r), read++);
@@ -406,8 +406,8 @@ static void poll_flags(void **state)
     unsigned char bytes[50];
     uint32_t length;
 
-    r.changed = count;
-    r.data = &changed;
+    r.hooks.changed = count;
+    r.hooks.data = &changed;
     while (ring_recv(&r, bytes, sizeof(bytes), &length, &d) == 1)
         ;
     changed = 0;

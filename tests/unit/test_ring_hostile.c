@@ -28,7 +28,7 @@ static void begin(struct fixture *f, struct party *p)
 {
     p->writes = fixture_writer(f, &p->w, 0) == 0;
     p->reads = fixture_reader(f, &p->r, 1, -1) == 0 &&
-               ring_reader_start(&p->blind, &f->ring, -1, 0, 0) == 0;
+               ring_reader_start(&p->blind, &f->ring, -1, 0, 0, NULL) == 0;
 }
 
 static void use(struct fixture *f, struct party *p, uint64_t *random)

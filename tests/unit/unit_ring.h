@@ -58,14 +58,14 @@ static inline uint32_t fixture_take(struct fixture *f, uint32_t slot, enum ring_
 
 static inline int fixture_writer(struct fixture *f, struct ring_writer *w, uint32_t slot)
 {
-    return ring_writer_start(w, &f->ring, (int)slot, fixture_take(f, slot, MEMBER_WRITER));
+    return ring_writer_start(w, &f->ring, (int)slot, fixture_take(f, slot, MEMBER_WRITER), NULL);
 }
 
 static inline int fixture_reader(struct fixture *f, struct ring_reader *r, uint32_t slot,
                                  int64_t history)
 {
     return ring_reader_start(r, &f->ring, (int)slot, fixture_take(f, slot, MEMBER_READER),
-                             history);
+                             history, NULL);
 }
 
 static inline struct deadline *now(void)
