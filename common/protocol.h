@@ -376,12 +376,12 @@ enum {
 
 /*
  * Become a member of the channel that a lease is on: one role a lease, and both end together, by
- * OP_DETACH or with the connection or the process. shmd notes the end in the ring, wakes whom
- * it concerns, and gives the writer's place to who has waited longest.
+ * OP_DETACH or with the connection or the process. shmd notes the end in the ring, wakes whom it
+ * concerns, and gives the writer's place to who has waited longest.
  *
- * Who has lost shmd connects anew, takes the lease again and joins with the role and slot that it had:
- * the same process, -ESTALE where that role has been ended (join anew). A role that was not announced
- * again is held for it as long as its process lives. A blind reader's is always given anew.
+ * Who has lost shmd connects anew, takes the lease again and joins with the role and slot that it
+ * had; it must be the same process. -ESTALE: that role has been ended (join anew). A role that was
+ * not announced again is held as long as its process lives. A blind reader's is always given anew.
  *
  * -EUSERS: all slots are taken. -EACCES: the lease is read-only. -EALREADY: it has a role.
  * -EPROTOTYPE: no channel. -ENOENT: no such lease. -EIDRM: the channel was removed. -ECANCELED:
@@ -404,11 +404,11 @@ struct wire_joined {
 };
 
 /*
- * A descriptor for poll, epoll and so on, by SCM_RIGHTS with the first byte of the reply; replies come
- * in order, so the n-th descriptor is of the n-th reply that has status 0. It is one end of a
- * pair of sockets (an eventfd shares its flags with its holder, who could make shmd block): readable
- * once somebody poked; read up to 64 bytes, until EAGAIN, to make it unreadable again. End of file,
- * and EPOLLHUP: the role has ended, or shmd has. It is non-blocking.
+ * A descriptor for poll, epoll and so on, by SCM_RIGHTS with the first byte of the reply; replies
+ * come in order, so the n-th descriptor is of the n-th reply that has status 0. It is one end of a
+ * pair of sockets (an eventfd shares its flags with its holder, who could make shmd block):
+ * readable once somebody poked; read up to 64 bytes, until EAGAIN, to make it unreadable again.
+ * End of file, and EPOLLHUP: the role has ended, or shmd has. It is non-blocking.
  * Each call gives a new one in place of the one before. -EBUSY: WIRE_FDS_UNREAD were not yet
  * read by the caller; -EDQUOT: the limit of its user; -ENOTCONN: the lease has no role.
  */
@@ -420,8 +420,9 @@ struct wire_pollfd {
 #define WIRE_FDS_UNREAD 4
 
 /*
- * Make the descriptors of all readers, or all writers, of the channel readable. The lease's own role is
- * not that of a blind reader: -EACCES; -ENOTCONN: it has none. Mostly sent with FRAME_NOREPLY.
+ * Make the descriptors of all readers, or all writers, of the channel readable. -EACCES: the
+ * lease's own role is that of a blind reader; -ENOTCONN: it has none. Mostly sent with
+ * FRAME_NOREPLY.
  */
 enum { POKE_READERS = 1, POKE_WRITERS = 2 };
 

@@ -863,6 +863,31 @@ def test_a_holder_of_a_descriptor_cannot_make_shmd_wait(b, members):
         root.ping()
 
 
+def test_many_end_together(b):
+    """A thousand members that go at once, each of which concerns a thousand others: nobody waits for long."""
+    half = 500
+    with b.connect(ALICE) as stays, b.connect() as root:
+        stays.channel("lab/c", MANY, slots=1024)
+        goes, fds = b.connect(ALICE), []
+        for w, kind in ((stays, READER), (goes, WRITER)):
+            for i in range(1, half + 1):
+                w.attach("lab/c", lease=i)
+                w.join(kind, lease=i)
+        for i in range(1, half + 1):
+            fds.append(stays.pollfd(i))
+        goes.close()
+        leases, longest = 2 * half, 0
+        while leases > half:
+            before = time.monotonic()
+            leases = root.info().leases
+            longest = max(longest, time.monotonic() - before)
+        assert all(map(readable, fds))
+        print("%.1f ms at most" % (longest * 1e3))
+        assert longest < (1 if shmd.SANITIZED else 0.1)
+        for fd in fds:
+            os.close(fd)
+
+
 # Hostile.
 
 GARBAGE = [b"\0", b"\xff", None, b"\x01\0\0\0", b"\x02\0\0\0\0\0\0\x80"]
