@@ -252,11 +252,10 @@ int ring_peek(struct ring_reader *r, const void **bytes, uint32_t *length, struc
     return 1;
 }
 
-void ring_reader_bell(struct ring_reader *r)
+void ring_wake_writer(struct ring_reader *r)
 {
     struct ring_header *h = r->ring.header;
     uint32_t asleep = atomic_exchange(&h->writer_asleep, 0);
-
     ring_stored();
     if (!asleep)
         return;
@@ -280,6 +279,7 @@ int ring_release(struct ring_reader *r)
     r->peeked = 0;
     r->peeked_bytes = 0;
     if (r->slot) {
+        const struct ring_header *h = r->ring.header;
         struct ring_slot *s = r->slot;
 
         ring_store_release(&s->position, r->released);
@@ -289,9 +289,9 @@ int ring_release(struct ring_reader *r)
             tell_lost(r);
         if (r->must_fence)
             ring_fence();
-        if (ring_load(&r->ring.header->writer_asleep) &&
-            (int64_t)(r->released - ring_load_acquire(&r->ring.header->wanted)) >= 0)
-            ring_reader_bell(r);
+        if (ring_load(&h->writer_asleep) &&
+            (int64_t)(r->released - ring_load_acquire(&h->wanted)) >= 0)
+            ring_wake_writer(r);
     }
     return stale ? -ESTALE : 0;
 }
@@ -379,7 +379,7 @@ void ring_reader_leave(struct ring_reader *r)
     ring_consumed(&r->ring, r->released);
     atomic_store(&r->slot->state, SLOT_LEFT);
     ring_fence();
-    ring_reader_bell(r);
+    ring_wake_writer(r);
 }
 
 int ring_reader_arm(struct ring_reader *r)
