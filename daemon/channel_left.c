@@ -89,7 +89,8 @@ static int look(struct broker *b, struct channel *ch, int looks)
         if (!bit_is(ch->left, slot))
             continue;
         looks--;
-        if (has_ended(b, load(&s->pid), atomic_load_explicit(&s->start, memory_order_relaxed)))
+        if (load(&s->state) == SLOT_LEFT || /* closed while there was no shmd to be told */
+            has_ended(b, load(&s->pid), atomic_load_explicit(&s->start, memory_order_relaxed)))
             end_left(b, ch, slot);
     }
     return looks;

@@ -39,7 +39,7 @@ SLOT = {"role": (0, "I"), "state": (4, "I"), "kind": (20, "I"), "pid": (24, "I")
 HEADER_SIZE, SLOT_SIZE = 576, 128
 MAGIC = 0x31474E52444D4853
 WRITING, ENDED, DIED = 1, 2, 3
-ACTIVE = 2
+ACTIVE, LEFT = 2, 3
 
 
 class Ring:
@@ -267,6 +267,8 @@ def test_options_survive(b, rings):
     """They come from the registry, whatever stands in the ring, and over restarts and moves."""
     with b.connect(ALICE) as alice:
         shmid = alice.channel("c", MANY, slots=9, version=3, tag="t" * 19).shmid
+        alice.attach("c")
+        role = alice.join(WRITER).role
     ring = rings(shmid)
     ring.fill(os.urandom(HEADER_SIZE + 9 * SLOT_SIZE), 9)
     for capacity in (4096, 100):
@@ -277,6 +279,9 @@ def test_options_survive(b, rings):
             assert alice.channel("c", MANY, slots=9, version=3, tag="t" * 19).shmid == shmid
             assert answer(alice.channel, "c", MANY, slots=9, version=3, tag="t") == errno.EPROTOTYPE
             assert alice.stat("c").flags & F.SEGMENT_CHANNEL
+            before, _ = role, alice.attach("c")
+            role = alice.join(BLIND).role
+            assert role > before  # these numbers are never given twice
 
 
 @pytest.mark.parametrize("bad", [
@@ -657,6 +662,23 @@ def test_died_meanwhile(b, members, rings):
     with b.connect(ALICE) as alice:
         alice.attach("lab/c")
         alice.join(WRITER)
+
+
+def test_closed_meanwhile(b, members, rings):
+    """It could tell nobody, and its process lives on."""
+    with b.connect(ALICE) as alice:
+        ring = rings(alice.channel("lab/c").shmid)
+    w, r, stays = members(ALICE), members(BOB), members(BOB)
+    role, slot = w.enter("lab/c", WRITER)
+    slot2 = r.enter("lab/c", READER)[1]
+    slot3 = stays.enter("lab/c", READER)[1]
+    ring.put("writer", role << 32 | WRITING)
+    b.kill()
+    ring.put("state", LEFT, slot)
+    ring.put("state", LEFT, slot2)
+    b.start()
+    shmd.until(lambda: not any(ring.get("role", s) for s in (slot, slot2)), "both are ended")
+    assert ring.get("role", slot3) and ring.get("writer") == role << 32 | ENDED
 
 
 def test_another_process_with_that_pid(b, members, rings):
