@@ -94,8 +94,7 @@ int op_stat(struct request *rq)
 
 static bool may_see(const struct request *rq, const struct shmid_ds *ds)
 {
-    return policy_may_see(rq->broker, rq->caller, ds->shm_perm.uid, ds->shm_perm.gid,
-                          ds->shm_perm.mode);
+    return policy_may_see(rq->broker, rq->caller, &ds->shm_perm);
 }
 
 /* Entries passed for one request, so that an empty table costs nobody time, and segments looked

@@ -5,7 +5,9 @@ import os
 
 import pytest
 
-from bare import why
+import sysv
+from bare import Bare, answer, start_as_daemon, why
+from wire import F
 
 DAEMON = 10040
 ALONE = ("", "")
@@ -74,3 +76,35 @@ def test_users_own_broker(make_broker, folder, who):
         assert str(DAEMON) in why(w.set, "x", 0o640, number=errno.EPERM)
         assert w.stat("x").mode == 0o600
         assert w.info().max_mode & 0o070 == 0
+
+
+@pytest.mark.parametrize("public", ["yes", "no"])
+def test_made_under_another_group(make_broker, folder, public):
+    """What counts is the group of the shmd that made a segment, not of the one that has it now."""
+    old, new = 10071, 10072
+    b = start_as_daemon(make_broker, folder, "[registry]\npublic = %s\n" % public)
+    b.stop()
+    b.user["gid"] = old
+    b.start()
+    with b.connect(10001) as w:
+        shmid = w.create("x", mode=0o640).shmid
+        other = w.create("other").shmid
+    b.stop()
+    b.user["gid"] = new
+    b.start()
+    assert sysv.segments()[shmid].cgid == old
+    b.foreign = {s.shmid for s in sysv.segments().values() if s.key >> 24 == 0x52}  # the registry
+    for gid, may in ((old, 0), (new, errno.EACCES)):
+        with b.connect(10002, groups=[gid]) as w, Bare(10002, groups=[gid]) as bare:
+            assert bare("attach", shmid, sysv.SHM_RDONLY) == may
+            hidden = may and public == "no"
+            assert answer(w.attach, "10001/x", 1, F.ATTACH_READ_ONLY) == \
+                (errno.ENOENT if hidden else may)
+            assert ("10001/x" in [s.name for s in w.list()]) != hidden
+    with b.connect(10001) as w:
+        # Nobody knows who is in the old one.
+        assert str(old) in why(w.set, "other", 0o640, number=errno.EPERM)
+        assert sysv.segments()[other].mode == 0o600
+        w.set("x", 0o600)
+        w.remove("other")
+        w.create("other", mode=0o640)
