@@ -13,10 +13,10 @@ bool policy_is_admin(const struct broker *b, const struct caller *c)
 }
 
 /*
- * The creator, which is shmd, counts as the owner and its group as the group: the one that the shmd
- * had that made the segment, which may have run as another group than this one. Whose bits deny it is
- * not let in by anybody else's. root passes always: it may lack the capability in some container,
- * and is refused by the kernel itself then.
+ * The creator, which is shmd, counts as the owner and its group as the group: that of the shmd
+ * that made the segment, which may have run as another group than this one. Whose bits deny it
+ * is not let in by anybody else's. root passes always: it may lack the capability in some
+ * container, and is refused by the kernel itself then.
  */
 bool policy_may_attach(const struct broker *b, const struct caller *c, const struct ipc_perm *p,
                        bool read_only)

@@ -79,14 +79,15 @@ int systemd_socket(char error[SYSTEMD_ERROR_MAX])
 }
 
 /*
- * sd-journal sends without a limit of time: it would stop shmd where journald has stopped reading. A
- * socket that is connected to journald's tells whether there is room. It is made anew each time, as
- * journald may have been started again. Another process may take the last room between this look
+ * sd-journal sends without a limit of time: it would stop shmd where journald has stopped reading.
+ * A socket that is connected to journald's tells whether there is room. It is made anew each time,
+ * as journald may have been started again. Another process may take the last room between this look
  * and the sending; that can happen once while journald hangs, and the watchdog is there for it.
  */
 static int journal_room(void)
 {
-    const struct sockaddr_un to = {.sun_family = AF_UNIX, .sun_path = "/run/systemd/journal/socket"};
+    const struct sockaddr_un to = {.sun_family = AF_UNIX,
+                                   .sun_path = "/run/systemd/journal/socket"};
     _cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     struct pollfd p = {.fd = fd, .events = POLLOUT};
 
