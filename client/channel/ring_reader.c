@@ -330,6 +330,7 @@ static int follow(struct ring_reader *r, unsigned char *to, const struct ring_en
             ring_copy(to + done, from + done, there - done);
             done = there;
             s.start = 0;
+            ring_stored();
         }
         if (now.kind == (uint32_t)RING_READY)
             return 1;
