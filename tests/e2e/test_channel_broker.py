@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import select
@@ -10,6 +11,7 @@ import signal
 import socket
 import struct
 import subprocess
+import termios
 import time
 
 import pytest
@@ -819,6 +821,55 @@ def test_descriptors_and_answers_in_order(b):
         assert all(map(readable, fds.values()))
 
 
+def queued(w):
+    """Bytes that shmd has sent and nobody has read."""
+    return struct.unpack("i", fcntl.ioctl(w.sock, termios.FIONREAD, bytes(4)))[0]
+
+
+def serve(root, w, data, count):
+    """Have `count` requests served without reading an answer: the bytes that wait for us then."""
+    before, asked = root.info().requests, 0
+
+    def served():
+        nonlocal asked
+        asked += 1
+        return root.info().requests == before + count + asked
+    w.send(data)
+    shmd.until(served, "they are served")
+    return queued(w)
+
+
+@pytest.mark.parametrize("before", [0, 1, 20])
+def test_descriptor_for_a_full_socket(b, before):
+    """It waits, alone or behind other answers, until there is room: for its own reply."""
+    ping = frame("PING", serial=7)
+    with b.connect() as root, b.connect(ALICE) as w, b.connect(ALICE) as probe:
+        w.channel("c")
+        w.attach("c")
+        w.join(WRITER)
+        fits = 0
+        while serve(root, probe, ping, 1) > fits * len(ping):
+            fits += 1
+        for i in range(fits):
+            assert serve(root, w, ping, 1) == (i + 1) * len(ping)
+        files = open_files(b.pid)
+        ask = frame("POLLFD", pack("pollfd", lease=1), serial=8)
+        assert serve(root, w, ping * before + ask, before + 1) == fits * len(ping)
+        w.send(ping)  # is answered behind it
+        assert [w.read().serial for _ in range(fits + before + 2)] == [7] * (fits + before) + [8, 7]
+        assert len(w.fds) == 1
+        w.poke(F.POKE_WRITERS)
+        assert readable(w.fds[0])
+        assert open_files(b.pid) == files + 1  # shmd's own end
+        os.close(w.fds.pop())
+        # Another, and its caller goes before it is sent.
+        for i in range(fits):
+            serve(root, w, ping, 1)
+        serve(root, w, ask, 1)
+    with b.connect() as root:
+        shmd.until(lambda: root.info().connections == 1 and open_files(b.pid) < files, "nothing is left open")
+
+
 def open_files(pid):
     return len(os.listdir("/proc/%d/fd" % pid))
 
@@ -869,7 +920,6 @@ def test_descriptors_of_a_user_are_bounded(make_broker, folder):
 
 def test_a_holder_of_a_descriptor_cannot_make_shmd_wait(b, members):
     """Whatever it does with it: flags, queues that are full, reading into nothing."""
-    import fcntl
     with b.connect(ALICE) as alice:
         alice.channel("lab/c")
     w, r = members(ALICE), members(BOB)
