@@ -134,6 +134,8 @@ int main(int argc, char **argv)
         shmd_disconnect(s.shmd);
         return 1;
     }
+    puts("open");
+    fflush(stdout);
     s.base = event_base_new();
     s.event = event_new(s.base, fd, EV_READ | EV_PERSIST, work, &s); /* EV_READ, of a writer too */
     event_add(s.event, NULL);
