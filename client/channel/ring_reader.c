@@ -113,7 +113,7 @@ static int look_all(struct ring_reader *r, struct ring_entry *e, bool open)
             continue;
         }
         state = writer_state(r, &role);
-        if (state == -EAGAIN || (state == -EOWNERDEAD && r->died == role && role))
+        if (state == -EAGAIN || (state != -EPROTO && r->ended == role && role))
             return LOOK_NOTHING;
         /* All that the writer published came before its end. */
         look = ring_look(r, e);
@@ -123,18 +123,11 @@ static int look_all(struct ring_reader *r, struct ring_entry *e, bool open)
             lost(r);
             continue;
         }
-        if (state == -EOWNERDEAD)
-            r->died = role;
+        if (state != -EPROTO)
+            r->ended = role;
         return state == 0 ? -ENODATA : state;
     }
     return LOOK_NOTHING;
-}
-
-static int timed_out(const struct ring_reader *r)
-{
-    uint32_t role;
-
-    return writer_state(r, &role) == -EOWNERDEAD ? -EOWNERDEAD : -ETIMEDOUT;
 }
 
 static void notice_epoch(struct ring_reader *r)
@@ -193,7 +186,7 @@ static int await(struct ring_reader *r, struct ring_entry *e, bool open, struct 
     if (look != LOOK_NOTHING)
         return look;
     if (d->timeout_ms == 0)
-        return timed_out(r);
+        return -ETIMEDOUT;
     if (r->slot)
         ring_store(&r->slot->cpu, ring_wait_cpu());
     look = spin(r, e, open);
@@ -212,7 +205,7 @@ static int await(struct ring_reader *r, struct ring_entry *e, bool open, struct 
         slept = ring_sleep(&h->bell, bell, d, seen ? -1 : BLIND_STEP_MS);
         look = look_all(r, e, open);
         if (look == LOOK_NOTHING && slept < 0)
-            return timed_out(r);
+            return -ETIMEDOUT;
     }
     return look;
 }

@@ -26,7 +26,7 @@ struct ring_reader {
     struct ring_slot *slot; /* NULL: it may not write */
     uint32_t role;
     uint32_t epoch;
-    uint32_t died; /* the role of a writer whose death was told */
+    uint32_t ended; /* the role of a writer whose end or death was told */
     bool must_fence;
     struct ring_wait wait;
 };
@@ -41,8 +41,8 @@ int ring_reader_start(struct ring_reader *r, const struct ring *ring, int slot, 
 /*
  * The next message, in place until ring_release(); peek again for the one behind it.
  *   1: there is one. 0: the writer has closed, and all was read. -EOWNERDEAD: the writer has died,
- *   and all that it published was read; the next call waits for a new writer, and says it again
- *   when the time is over. -ETIMEDOUT; -EPROTO: what stands in the segment cannot be.
+ *   and all that it published was read. Either is told once: the next call waits for a new writer.
+ *   -ETIMEDOUT; -EPROTO: what stands in the segment cannot be.
  */
 int ring_peek(struct ring_reader *r, const void **bytes, uint32_t *length, struct deadline *d);
 

@@ -99,13 +99,20 @@ static bool arm(struct shmd_writer *w, int error, int timeout_ms, size_t length)
     return ring_writer_arm(&w->ring, (uint32_t)length) > 0;
 }
 
+/* A message that went where another one is reserved would be overwritten by that. */
+static bool refused(struct shmd_writer *w, size_t length, int *r)
+{
+    *r = w->member.stale ? -ESTALE : w->ring.is_reserved ? -EBUSY : length > RING_MESSAGE_MAX ? -EMSGSIZE : 0;
+    return *r < 0 && explain(w, *r, length);
+}
+
 EXPORT int shmd_send(struct shmd_writer *w, const void *bytes, size_t length, int timeout_ms)
 {
     struct deadline d = {.timeout_ms = timeout_ms};
     int r;
 
-    if (w->member.stale || length > RING_MESSAGE_MAX)
-        return explain(w, w->member.stale ? -ESTALE : -EMSGSIZE, length);
+    if (refused(w, length, &r))
+        return r;
     do
         r = ring_send(&w->ring, bytes, (uint32_t)length, &d);
     while (r < 0 && arm(w, r, timeout_ms, length));
@@ -117,8 +124,8 @@ EXPORT int shmd_reserve(struct shmd_writer *w, size_t length, void **ret, int ti
     struct deadline d = {.timeout_ms = timeout_ms};
     int r;
 
-    if (w->member.stale || length > RING_MESSAGE_MAX)
-        return explain(w, w->member.stale ? -ESTALE : -EMSGSIZE, length);
+    if (refused(w, length, &r))
+        return r;
     do
         r = ring_reserve(&w->ring, (uint32_t)length, ret, &d);
     while (r < 0 && arm(w, r, timeout_ms, length));
