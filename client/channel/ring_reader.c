@@ -362,7 +362,7 @@ int ring_recv(struct ring_reader *r, void *to, uint32_t room, uint32_t *length, 
         }
         /* It was overwritten or taken back meanwhile. */
         if (tries % JUMPS == 0 && deadline_left_ms(d) == 0)
-            return timed_out(r);
+            return -ETIMEDOUT;
     }
 }
 
