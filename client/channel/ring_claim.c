@@ -110,6 +110,17 @@ static void raise_flag(struct ring_writer *w, uint64_t end, uint32_t bit)
     ring_stored();
 }
 
+static void notice_epoch(struct ring_writer *w)
+{
+    uint32_t epoch = ring_load(&w->ring.header->epoch);
+
+    if (epoch == w->epoch)
+        return;
+    w->epoch = epoch;
+    if (w->changed)
+        w->changed(w->data);
+}
+
 int ring_room_wait(struct ring_writer *w, uint64_t end, struct deadline *d)
 {
     struct ring_header *h = w->ring.header;
@@ -123,14 +134,17 @@ int ring_room_wait(struct ring_writer *w, uint64_t end, struct deadline *d)
         return -ETIMEDOUT;
     ring_room_end(w, &cpu);
     ring_store(&h->writer_cpu, ring_wait_cpu());
-    if (ring_spin_begin(&w->wait, &s, cpu)) {
+    do {
+        if (!ring_spin_begin(&w->wait, &s, cpu))
+            break;
         do
             r = look(w, end);
         while (r == -EAGAIN && ring_spin_turn(&s));
         ring_spin_end(&w->wait, r != -EAGAIN);
-    }
+        notice_epoch(w);
+    } while (r == -EAGAIN && ring_spin_again(&w->wait, d));
     while (r == -EAGAIN) {
-        uint32_t bell = ring_load_acquire(&h->writer_bell), epoch = ring_load(&h->epoch);
+        uint32_t bell = ring_load_acquire(&h->writer_bell);
         int slept;
 
         raise_flag(w, end, ASLEEP_FUTEX);
@@ -139,11 +153,7 @@ int ring_room_wait(struct ring_writer *w, uint64_t end, struct deadline *d)
         r = look(w, end);
         if (r != -EAGAIN)
             break;
-        if (epoch != w->epoch) {
-            w->epoch = epoch;
-            if (w->changed)
-                w->changed(w->data);
-        }
+        notice_epoch(w);
         ring_store(&h->waits, ++w->waits);
         slept = ring_sleep(&h->writer_bell, bell, d, seen ? -1 : RING_ROOM_STEP_MS);
         r = look(w, end);
