@@ -125,12 +125,15 @@ int ring_room_wait(struct ring_writer *w, uint64_t end, struct deadline *d)
         return -ETIMEDOUT;
     ring_room_end(w, &cpu);
     ring_store(&h->writer_cpu, ring_wait_cpu());
-    if (ring_spin_begin(&w->wait, &s, cpu)) {
+    do {
+        if (!ring_spin_begin(&w->wait, &s, cpu))
+            break;
         do
             r = look(w, end);
         while (r == -EAGAIN && ring_spin_turn(&s));
         ring_spin_end(&w->wait, r != -EAGAIN);
-    }
+        ring_writer_tell(w, ring_load(&h->epoch));
+    } while (r == -EAGAIN && ring_spin_again(&w->wait, d));
     while (r == -EAGAIN) {
         uint32_t bell = ring_load_acquire(&h->writer_bell);
         int slept;

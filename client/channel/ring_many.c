@@ -26,14 +26,16 @@ static int lock(struct ring_writer *w, struct deadline *d)
         return 0;
     if (d->timeout_ms == 0)
         return -ETIMEDOUT;
-    if (ring_spin_begin(&w->wait, &s, 0)) {
+    do {
+        if (!ring_spin_begin(&w->wait, &s, 0))
+            break;
         do
             got = ring_load(&h->lock) == 0 && lock_once(w, 0, &seen);
         while (!got && ring_spin_turn(&s));
         ring_spin_end(&w->wait, got);
         if (got)
             return 0;
-    }
+    } while (ring_spin_again(&w->wait, d));
     for (;;) { /* from here on there may be others that sleep */
         uint32_t bell = ring_load_acquire(&h->lock_bell);
         int slept;

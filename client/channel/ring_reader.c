@@ -189,7 +189,10 @@ static int await(struct ring_reader *r, struct ring_entry *e, bool open, struct 
         return -ETIMEDOUT;
     if (r->slot)
         ring_store(&r->slot->cpu, ring_wait_cpu());
-    look = spin(r, e, open);
+    do {
+        look = spin(r, e, open);
+        notice_epoch(r);
+    } while (look == LOOK_NOTHING && ring_spin_again(&r->wait, d));
     while (look == LOOK_NOTHING) {
         uint32_t bell = ring_load_acquire(&h->bell);
         bool seen = raise_flag(r, ASLEEP_FUTEX);

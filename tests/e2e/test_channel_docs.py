@@ -255,6 +255,7 @@ PROMISES = r"""
 #include <shmd-channel.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #define IS(call, expected) do { int is_ = (call); if (is_ != (expected)) { \
     printf("%d: %s is %d: %s\n", __LINE__, #call, is_, shmd_error(s)); return 1; } } while (0)
 int main(void)
@@ -268,6 +269,7 @@ int main(void)
     char bytes[5000] = {0};
     size_t n = 0;
     void *room, *other;
+    time_t started;
 
     shmd_connect(&s, NULL, 5000);
     o.members = 3;
@@ -320,6 +322,15 @@ int main(void)
     IS(shmd_writer_open(&w, s, "c", NULL, 5000), 0);
     IS(shmd_send(w, "x", 1, 0), 0);
     IS(shmd_recv(r, bytes, 1, &n, 0), 1);
+    m.flags = SHMD_MEMBER_SPIN;
+    shmd_reader_close(r);
+    IS(shmd_reader_open(&r, s, "c", &m, 5000), 0);
+    IS(shmd_recv(r, bytes, 5000, &n, 0), 1); /* kept */
+    while (shmd_recv(r, bytes, sizeof(bytes), &n, 0) > 0)
+        ;
+    started = time(NULL);
+    IS(shmd_recv(r, bytes, 1, &n, 20), -ETIMEDOUT); /* a limit holds for who spins too */
+    IS(time(NULL) - started < 3, 1);
     IS(w == NULL || shmd_writer_fd(w, 5000) < 0, 0);
     IS(shmd_reader_fd(r, 5000) == shmd_reader_fd(r, 0), 1);
     shmd_writer_close(w);
