@@ -36,14 +36,14 @@
  * that. It then becomes SLOT_ACTIVE, and nobody overwrites it any more.
  *
  * A writer may die between storing `claimed` and going back. Its successor takes the places of
- * those that are ACTIVE as agreed, and leaves those aside that are still JOINING and too far behind. One
- * of those may be just becoming ACTIVE: so a reader reads `epoch` first, and again, behind a
+ * those that are ACTIVE as agreed, and leaves those aside that are still JOINING and too far
+ * behind. One of those may be just becoming ACTIVE: so a reader reads `epoch` first, and again, behind a
  * fence, once it is ACTIVE; if it has changed it joins anew. shmd adds to `epoch` before a dead
  * writer's role or lock can go to another one, which reads it, fence, then looks at the slots.
  *
  * For a reader that may lose messages (of a broadcast, or one without a slot) `claimed` is the
- * check after the copy: what is more than the ring's size below it may have been overwritten. `tail` is
- * a record that is surely still there, stored before `claimed`; not always the oldest, as a writer
+ * check after the copy: what is more than the ring's size below it may have been overwritten.
+ * `tail` is a record that is surely still there, stored before `claimed`; not always the oldest, as a writer
  * knows the first record of each 64th of the ring only, so that it need not read what it is about
  * to overwrite. What RING_HOLD keeps begins at `consumed`, if `claimed` says that it is there.
  *
