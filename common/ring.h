@@ -115,6 +115,8 @@ enum ring_slot_state {
 
 enum ring_member { MEMBER_READER = 1, MEMBER_WRITER = 2 };
 
+#define RING_POLLED 0x10000u /* of `blind` */
+
 enum ring_asleep { /* bits of a flag */
     ASLEEP_FUTEX = 1 << 0,
     ASLEEP_POLL = 1 << 1, /* in poll, epoll and so on: shmd is to write to the eventfd */
@@ -169,7 +171,7 @@ struct ring_header {
     /* shmd's and the writer's. */
     _Atomic uint64_t writer; /* role << 32 | enum ring_writer_state; of the last one, where many */
     _Atomic uint32_t writers; /* of many: how many there are */
-    _Atomic uint32_t blind;   /* readers that may not write */
+    _Atomic uint32_t blind;   /* readers that may not write; in units of RING_POLLED, those that poll */
     _Atomic uint64_t consumed; /* RING_HOLD: the furthest that a reader which went had got */
     _Atomic uint32_t epoch;    /* shmd adds 1 where members shall make themselves known again */
     _Atomic uint32_t slots_used; /* no slot from this one on was ever given out */
@@ -244,8 +246,9 @@ void ring_take_slot(struct ring *r, uint32_t slot, uint32_t role, enum ring_memb
 bool ring_end_reader(struct ring *r, uint32_t slot, uint32_t role);
 /* A writer has gone, likewise. Readers wake; the lock is free again. */
 bool ring_end_writer(struct ring *r, uint32_t slot, uint32_t role);
-/* A reader that may not write has come (+1) or gone (-1). */
-void ring_blind(struct ring *r, int change);
+/* Readers that may not write: how many come (or, negative, go), and how many of them do so with a
+ * descriptor to poll. */
+void ring_blind(struct ring *r, int readers, int polled);
 /* Ring the readers' bell, or the writers': something that they are to look at has happened. */
 void ring_wake_readers(struct ring *r);
 void ring_wake_writers(struct ring *r);

@@ -248,7 +248,7 @@ def test_made(b, rings):
 
 @pytest.mark.parametrize("other, word", [
     ({"ring_flags": BROADCAST}, "kind"), ({"max_message": 65}, "limit of a message"),
-    ({"messages": 1000}, "room"), ({"slots": 5}, "slots"), ({"version": 1}, "version"),
+    ({"messages": 1000}, "room"), ({"slots": 5}, "members"), ({"version": 1}, "version"),
     ({"tag": "x"}, "tag")], ids=lambda v: v if isinstance(v, str) else "")
 def test_opened_only_as_it_is(b, other, word):
     with b.connect(ALICE) as alice:
@@ -373,7 +373,7 @@ def test_refusals(b, members):
     r("attach", "lab/c", lease=5)
     with pytest.raises(Refused) as e:
         r("join", READER, lease=5)
-    assert e.value.errno == errno.EUSERS and "3 slots" in e.value.text
+    assert e.value.errno == errno.EUSERS and "3 members" in e.value.text
     assert answer(r, "poke", 3, lease=3) == errno.EINVAL
 
 
