@@ -193,9 +193,9 @@ bool ring_end_reader(struct ring *r, uint32_t slot, uint32_t role)
 
 uint32_t ring_writers_left(const struct ring *r)
 {
-    uint32_t used = MIN(atomic_load(&r->header->slots_used), r->slots), n = 0;
+    uint32_t used = atomic_load(&r->header->slots_used), n = 0;
 
-    for (uint32_t i = 0; i < used; i++)
+    for (uint32_t i = 0; i < used && i < r->slots; i++)
         n += atomic_load(&r->slot[i].kind) == MEMBER_WRITER &&
              atomic_load(&r->slot[i].state) == SLOT_ACTIVE;
     return n;

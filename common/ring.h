@@ -51,9 +51,7 @@
 
 #define RING_MAGIC 0x31474e52444d4853ull /* "SHMDRNG1" */
 #define RING_LAYOUT 1u
-#ifndef RING_GRAIN
-#define RING_GRAIN 64u /* bytes: records start at multiples of it */
-#endif
+#define RING_GRAIN 8u            /* bytes: records start at multiples of it */
 #define RING_HEAD 8u             /* bytes of the head word */
 #define RING_SIZE_MIN 4096u      /* bytes of a ring */
 #define RING_SIZE_MAX (1ull << 40)

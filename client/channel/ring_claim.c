@@ -5,10 +5,11 @@
 uint64_t ring_room_end(const struct ring_writer *w, uint32_t *cpu)
 {
     const struct ring *r = &w->ring;
-    uint32_t used = MIN(ring_load_acquire(&r->header->slots_used), r->slots);
+    uint32_t used = ring_load_acquire(&r->header->slots_used); /* once: MIN() reads twice */
     uint64_t end = UINT64_MAX;
 
     *cpu = 0;
+    used = MIN(used, r->slots);
     if (r->flags & RING_BROADCAST)
         return w->position + r->size;
     for (uint32_t i = 0; i < used; i++) {

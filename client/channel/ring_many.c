@@ -44,7 +44,8 @@ static int lock(struct ring_writer *w, struct deadline *d)
             slept = ring_sleep(&h->lock_bell, bell, d, -1);
             if (slept < 0)
                 return lock_once(w, 1, &seen) ? 0 : slept;
-        }
+        } else if (deadline_left_ms(d) == 0)
+            return -ETIMEDOUT;
     }
 }
 
@@ -100,5 +101,7 @@ int ring_many_send(struct ring_writer *w, const void *bytes, uint32_t length, st
         r = ring_room_wait(w, end, d);
         if (r < 0)
             return r;
+        if (deadline_left_ms(d) == 0)
+            return -ETIMEDOUT;
     }
 }

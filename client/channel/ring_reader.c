@@ -45,8 +45,9 @@ void ring_jump(struct ring_reader *r)
 
     for (int i = 0; i < JUMPS; i++) {
         uint64_t claimed, at = ring_load_acquire(&ring->header->tail) & ~(uint64_t)(RING_GRAIN - 1);
+        uint64_t last = at + ring->size;
 
-        for (;;) {
+        while (at < last) {
             uint64_t word = ring_load_acquire(ring_word(ring, at));
 
             claimed = ring_load_acquire(&ring->header->claimed);
@@ -168,7 +169,9 @@ static int spin(struct ring_reader *r, struct ring_entry *e, bool open)
 
     if (!ring_spin_begin(&r->wait, &s, ring_load(&r->ring.header->writer_cpu)))
         return LOOK_NOTHING;
-    do
+    do {
+        /* The next line comes along with the first, rather than behind it. */
+        __builtin_prefetch((const char *)at + 64);
         if (ring_load(at) != word || s.turns % 64 == 0) {
             look = look_all(r, e, open);
             if (look != LOOK_NOTHING)
@@ -176,7 +179,7 @@ static int spin(struct ring_reader *r, struct ring_entry *e, bool open)
             at = ring_word(&r->ring, r->next); /* it may have gone behind a pad */
             word = ring_load(at);
         }
-    while (ring_spin_turn(&s));
+    } while (ring_spin_turn(&s));
     ring_spin_end(&r->wait, look != LOOK_NOTHING);
     return look;
 }
@@ -345,7 +348,7 @@ static int follow(struct ring_reader *r, unsigned char *to, const struct ring_en
 
 int ring_recv(struct ring_reader *r, void *to, uint32_t room, uint32_t *length, struct deadline *d)
 {
-    for (;;) {
+    for (uint32_t tries = 1;; tries++) {
         struct ring_entry e;
         int got = next(r, &e, true, d);
 
@@ -358,14 +361,17 @@ int ring_recv(struct ring_reader *r, void *to, uint32_t room, uint32_t *length, 
             got = follow(r, to, &e, d);
             if (got < 0)
                 return got;
-            if (got == 0)
-                continue;
         } else
             ring_copy(to, (const unsigned char *)ring_word(&r->ring, r->next) + RING_HEAD,
                       e.length);
-        step(r, &e);
-        if (ring_release(r) == 0)
-            return 1;
+        if (got > 0) {
+            step(r, &e);
+            if (ring_release(r) == 0)
+                return 1;
+        }
+        /* It was overwritten or taken back meanwhile. */
+        if (tries % JUMPS == 0 && deadline_left_ms(d) == 0)
+            return timed_out(r);
     }
 }
 

@@ -23,17 +23,15 @@ static void find_end(const struct ring *ring, uint64_t *position, uint32_t *sequ
     }
 }
 
+/* `tail` may be a little behind what is kept; what nobody has taken is not to be left out. */
 static uint64_t oldest(const struct ring *ring)
 {
-    uint64_t tail = ring_load_acquire(&ring->header->tail);
+    const struct ring_header *h = ring->header;
+    uint64_t at = ring_load_acquire(&h->tail), consumed = ring_load_acquire(&h->consumed);
 
-    if (ring->flags & RING_HOLD) {
-        uint64_t consumed = ring_load_acquire(&ring->header->consumed);
-
-        if ((int64_t)(consumed - tail) > 0)
-            tail = consumed;
-    }
-    return tail & ~(uint64_t)(RING_GRAIN - 1);
+    if (ring->flags & RING_HOLD && ring_load_acquire(&h->claimed) - consumed <= ring->size)
+        at = consumed;
+    return at & ~(uint64_t)(RING_GRAIN - 1);
 }
 
 /* Lay a hand on what stands from `position` on: is it still there? */
@@ -81,6 +79,8 @@ static int join(struct ring_reader *r, int64_t history)
 
             if (look < 0)
                 return look;
+            if (r->next - at > ring->size)
+                return -EPROTO;
             if (look != LOOK_READY || history < 0 || (int64_t)(end - r->next) <= 0 ||
                 last - e.sequence <= (uint64_t)history)
                 break;

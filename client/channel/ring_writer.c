@@ -154,14 +154,21 @@ static void put_pieces(struct ring_writer *w, const unsigned char *bytes, uint32
 void ring_put(struct ring_writer *w, const void *bytes, uint32_t length)
 {
     unsigned char *to;
+    uint32_t n;
 
     w->at = ring_place(w, length);
     if (length >= PIECES_FROM && !w->holding && !w->sleepy && !w->wait.alone) {
         put_pieces(w, bytes, length);
         return;
     }
+    /*
+     * The line with the head word comes last, all at once: a reader polls it, and would take it
+     * away between two stores.
+     */
     to = (unsigned char *)ring_word(&w->ring, w->at) + RING_HEAD;
-    ring_copy(to, bytes, length);
+    n = MIN(length, -(uint32_t)(w->at + RING_HEAD) % 64);
+    ring_copy(to + n, (const unsigned char *)bytes + n, length - n);
+    ring_copy(to, bytes, n);
     finish(w, length);
 }
 
@@ -179,15 +186,15 @@ int ring_send(struct ring_writer *w, const void *bytes, uint32_t length, struct 
 
 static int reserve_copy(struct ring_writer *w, uint32_t length, void **ret)
 {
-    if (length > w->copy_size) {
-        void *p = realloc(w->copy, length);
+    if (length > w->copy_size || !w->copy) {
+        void *p = realloc(w->copy, MAX(length, 1u));
 
         if (!p)
             return -ENOMEM;
         w->copy = p;
         w->copy_size = length;
     }
-    *ret = w->copy ? (void *)w->copy : (void *)w;
+    *ret = w->copy;
     return 0;
 }
 

@@ -281,6 +281,13 @@ static const char *const names[] = {
     "64 B stream", "64 B stream by 16", "64 B stream by 16, in place", "1,023 B stream by 16, in place",
     "64 KiB stream", "1 MiB stream", "pipe, one core", "1,023 B, one core"};
 
+static const char *only;
+
+static bool wanted(int m)
+{
+    return m == LINE || !only || strstr(names[m], only);
+}
+
 int main(int argc, char **argv)
 {
     static double values[MEASURES][ROUNDS_MAX];
@@ -290,29 +297,46 @@ int main(int argc, char **argv)
         cpus[0] = atoi(argv[2]);
         cpus[1] = atoi(argv[3]);
     }
+    only = getenv("ONLY");
     rounds = MIN(MAX(rounds, 1), ROUNDS_MAX);
     for (int i = 0; i < rounds; i++) {
-        values[LINE][i] = bounce(100000);
-        values[LAT64][i] = ping_pong(64, 50000, true, -1);
-        values[LAT64SLEEP][i] = ping_pong(64, 50000, false, -1);
-        values[LAT1023][i] = ping_pong(1023, 30000, true, -1);
-        values[LAT1023SLEEP][i] = ping_pong(1023, 30000, false, -1);
-        values[LAT1M][i] = ping_pong(1 << 20, 300, false, -1);
-        values[THR64][i] = stream(64, 1000000, 1, false, false);
-        values[THR64B][i] = stream(64, 2000000, 16, false, false);
-        values[THR64Z][i] = stream(64, 2000000, 16, true, false);
-        values[THR1023][i] = stream(1023, 300000, 16, true, false);
-        values[THR64K][i] = stream(65536, 5000, 1, false, false);
-        values[THR1M][i] = stream(1 << 20, 300, 1, false, false);
+        if (wanted(LINE))
+            values[LINE][i] = bounce(100000);
+        if (wanted(LAT64))
+            values[LAT64][i] = ping_pong(64, 50000, true, -1);
+        if (wanted(LAT64SLEEP))
+            values[LAT64SLEEP][i] = ping_pong(64, 50000, false, -1);
+        if (wanted(LAT1023))
+            values[LAT1023][i] = ping_pong(1023, 30000, true, -1);
+        if (wanted(LAT1023SLEEP))
+            values[LAT1023SLEEP][i] = ping_pong(1023, 30000, false, -1);
+        if (wanted(LAT1M))
+            values[LAT1M][i] = ping_pong(1 << 20, 300, false, -1);
+        if (wanted(THR64))
+            values[THR64][i] = stream(64, 1000000, 1, false, false);
+        if (wanted(THR64B))
+            values[THR64B][i] = stream(64, 2000000, 16, false, false);
+        if (wanted(THR64Z))
+            values[THR64Z][i] = stream(64, 2000000, 16, true, false);
+        if (wanted(THR1023))
+            values[THR1023][i] = stream(1023, 300000, 16, true, false);
+        if (wanted(THR64K))
+            values[THR64K][i] = stream(65536, 5000, 1, false, false);
+        if (wanted(THR1M))
+            values[THR1M][i] = stream(1 << 20, 300, 1, false, false);
 
         int other = cpus[1];
 
         cpus[1] = cpus[0];
-        values[PIPE1][i] = pipe_ping_pong(1023, 10000);
-        values[RING1][i] = ping_pong(1023, 10000, false, -1);
+        if (wanted(PIPE1))
+            values[PIPE1][i] = pipe_ping_pong(1023, 10000);
+        if (wanted(RING1))
+            values[RING1][i] = ping_pong(1023, 10000, false, -1);
         cpus[1] = other;
     }
     for (int m = 0; m < MEASURES; m++) {
+        if (!wanted(m))
+            continue;
         double ratio[ROUNDS_MAX];
 
         for (int i = 0; i < rounds; i++)
