@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What no channel can beat: a line that goes to and fro, and bytes that are written on one core and
  * read on the other with next to nothing around them. */
-#define _GNU_SOURCE
 #include "measure.h"
 
 #include <stdatomic.h>

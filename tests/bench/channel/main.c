@@ -4,14 +4,13 @@
  *               [--cores A,B] [--no-fifo]
  *
  * Measure in interleaved rounds, and print SERIES, ROUND, SUBJECT, VALUE (nanoseconds of one message)
- * and the bounced line's nanoseconds just before and after, for report.py.
+ * and the bounced line's nanoseconds just before and after (0: they differ), for report.py.
  *
  * Subjects of a series are measured one after the other in each round, a bounded time each, with a
  * pause of the same length behind it, in which others may use the cores. A round of a series in which
  * the two cores turned out to be one is made again, three times at most; the report leaves out what
  * still was.
  */
-#define _GNU_SOURCE
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +21,7 @@
 
 #define CASES_MAX 256
 #define LINE_SHARED 40.0 /* ns: below it the two cores are one */
+#define LINE_CHANGED 1.3
 #define AGAIN 3
 
 static const struct peer *const peers[] = {
@@ -90,7 +90,7 @@ static void add_peers(enum what what, const char *name, enum mode mode, size_t s
         const struct peer *p = peers[i];
 
         if (!p || !wanted(only_systems, p->name) || !(p->modes & 1u << mode) ||
-            (what == LATENCY && p->batch > 1))
+            (p->batch > 1 && (what == LATENCY || 4 * (size_t)p->batch * size > room_of(size))))
             continue;
         add(series, p->name, what, p, mode, size, 1, same);
     }
@@ -172,6 +172,8 @@ static void measure_series(int first, int end, int round, double ms)
             values[i] = cases[i].n ? measure(&cases[i], ms) : 0;
         after = limit_line(&place);
         line = before < after ? before : after;
+        if (before > LINE_CHANGED * after || after > LINE_CHANGED * before)
+            line = 0; /* moved to other cores meanwhile */
         if (line >= LINE_SHARED || round == 0)
             break;
     }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#define _GNU_SOURCE
 #include "measure.h"
 
 #include <errno.h>
@@ -105,6 +104,15 @@ bool measure_wait(int children)
     return good;
 }
 
+static void *make(const struct peer *p, const struct setup *s)
+{
+    void *c = p->make(p, s);
+
+    if (!c)
+        fprintf(stderr, "bench: %s of %zu bytes: %s\n", p->name, s->size, strerror(errno));
+    return c;
+}
+
 static void wrong(const struct peer *p, long i)
 {
     fprintf(stderr, "bench: %s: message %ld is not what was sent\n", p->name, i);
@@ -140,7 +148,7 @@ static void read_all(const struct peer *p, void *c, const struct setup *s, struc
 
 double measure_stream(const struct peer *p, const struct setup *s, const struct place *at, long n)
 {
-    void *c = p->make(p, s);
+    void *c = make(p, s);
     double ns = 0;
 
     if (!c)
@@ -197,7 +205,7 @@ double measure_latency(const struct peer *p, const struct setup *s, const struct
 
     other.number++;
 
-    void *there = p->make(p, s), *back = there ? p->make(p, &other) : NULL;
+    void *there = make(p, s), *back = there ? make(p, &other) : NULL;
     long warm = n / 8;
     double ns = 0;
 

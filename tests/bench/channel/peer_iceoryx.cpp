@@ -7,6 +7,7 @@
 #include <string>
 #include <unistd.h>
 
+#include "iceoryx_hoofs/log/logmanager.hpp"
 #include "iceoryx_posh/popo/untyped_publisher.hpp"
 #include "iceoryx_posh/popo/untyped_subscriber.hpp"
 #include "iceoryx_posh/popo/wait_set.hpp"
@@ -39,6 +40,8 @@ void runtime()
 {
     const std::string name = "shmd-bench-" + std::to_string(getpid());
 
+    log::LogManager::GetLogManager().SetDefaultLogLevel(log::LogLevel::kError,
+                                                        log::LogLevelOutput::kHideLogLevel);
     runtime::PoshRuntime::initRuntime(RuntimeName_t(cxx::TruncateToCapacity, name));
 }
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* What the kernel has: pipe, Unix sockets, POSIX message queues. */
-#define _GNU_SOURCE
 #include "peer.h"
 
 #include <errno.h>
@@ -23,7 +22,7 @@ struct channel {
 static struct channel *new_channel(const struct setup *s)
 {
     struct channel *c = calloc(1, sizeof(*c));
-    void *buffer;
+    void *buffer = NULL;
 
     if (!c || posix_memalign(&buffer, 64, s->size + 64) != 0)
         peer_die("memory");

@@ -84,7 +84,7 @@ static void destroy(void *p)
 {
     struct channel *c = p;
 
-    qb_rb_force_close(c->ring);
+    qb_rb_close(c->ring);
     free(c);
 }
 
