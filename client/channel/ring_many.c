@@ -70,10 +70,9 @@ static int begin(struct ring_writer *w)
 
     if (r == 0)
         r = ring_writer_settle(w);
-    if (r == 0 && ring_load_acquire(&h->epoch) != w->epoch) {
+    if (r == 0 && ring_load_acquire(&h->epoch) != w->agreed) {
         ring_writer_agree(w);
-        if (w->changed)
-            w->changed(w->data);
+        ring_writer_tell(w, w->agreed);
     }
     w->bytes = ring_load(&h->bytes);
     w->wakes = ring_load(&h->wakes);

@@ -252,15 +252,10 @@ int ring_peek(struct ring_reader *r, const void **bytes, uint32_t *length, struc
     return 1;
 }
 
-/* Wake a writer that waits for the room that there is now. */
-static void ring_writers_bell(struct ring_reader *r)
+void ring_wake_writer(struct ring_reader *r)
 {
     struct ring_header *h = r->ring.header;
-    uint32_t asleep;
-
-    if ((int64_t)(r->released - ring_load_acquire(&h->wanted)) < 0)
-        return;
-    asleep = atomic_exchange(&h->writer_asleep, 0);
+    uint32_t asleep = atomic_exchange(&h->writer_asleep, 0);
     ring_stored();
     if (!asleep)
         return;
@@ -284,6 +279,7 @@ int ring_release(struct ring_reader *r)
     r->peeked = 0;
     r->peeked_bytes = 0;
     if (r->slot) {
+        const struct ring_header *h = r->ring.header;
         struct ring_slot *s = r->slot;
 
         ring_store_release(&s->position, r->released);
@@ -293,8 +289,9 @@ int ring_release(struct ring_reader *r)
             tell_lost(r);
         if (r->must_fence)
             ring_fence();
-        if (ring_load(&r->ring.header->writer_asleep))
-            ring_writers_bell(r);
+        if (ring_load(&h->writer_asleep) &&
+            (int64_t)(r->released - ring_load_acquire(&h->wanted)) >= 0)
+            ring_wake_writer(r);
     }
     return stale ? -ESTALE : 0;
 }
@@ -333,6 +330,7 @@ static int follow(struct ring_reader *r, unsigned char *to, const struct ring_en
             ring_copy(to + done, from + done, there - done);
             done = there;
             s.start = 0;
+            ring_stored();
         }
         if (now.kind == (uint32_t)RING_READY)
             return 1;

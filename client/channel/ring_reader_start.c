@@ -58,6 +58,16 @@ static bool claim(struct ring_reader *r, uint64_t position)
     return ring_load_acquire(&h->claimed) - position <= r->ring.size;
 }
 
+/* A writer may have seen an earlier place, and sleep because of it. */
+static void moved(struct ring_reader *r)
+{
+    if (!r->slot)
+        return;
+    ring_fence();
+    if (ring_load(&r->ring.header->writer_asleep))
+        ring_wake_writer(r);
+}
+
 static int join(struct ring_reader *r, int64_t history)
 {
     const struct ring *ring = &r->ring;
@@ -115,11 +125,10 @@ int ring_reader_start(struct ring_reader *r, const struct ring *ring, int slot, 
     if (!r->slot) /* that shmd counts it in `blind` is to be seen from here on */
         ring_wait_barrier();
     error = join(r, history);
-    if (error < 0)
-        return error;
     if (r->slot) {
         ring_store(&r->slot->cpu, ring_wait_cpu());
-        ring_store_release(&r->slot->state, SLOT_ACTIVE);
+        ring_store_release(&r->slot->state, error < 0 ? SLOT_LEFT : SLOT_ACTIVE);
+        moved(r);
     }
-    return 0;
+    return error;
 }

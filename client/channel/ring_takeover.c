@@ -95,7 +95,7 @@ void ring_writer_agree(struct ring_writer *w)
     uint32_t cpu;
     uint64_t room;
 
-    w->epoch = ring_load_acquire(&r->header->epoch);
+    w->agreed = ring_load_acquire(&r->header->epoch);
     if (r->flags & RING_BROADCAST)
         return;
     ring_fence();
@@ -140,6 +140,8 @@ int ring_writer_start(struct ring_writer *w, const struct ring *ring, int slot, 
 
     *w = (struct ring_writer){.ring = *ring, .role = role, .slot = slot};
     ring_wait_init(&w->wait);
+    w->told = ring_load(&h->epoch);
+    w->agreed = w->told - 1;
     w->must_fence = !ring_wait_register() || ring->flags & RING_MANY;
     w->fencing = true;
     w->block_shift = (uint32_t)__builtin_ctzll(ring->size / RING_BLOCKS);

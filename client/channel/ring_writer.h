@@ -34,7 +34,8 @@ struct ring_writer {
 
     uint32_t role;
     int slot;
-    uint32_t epoch;
+    uint32_t told;   /* the epoch that the caller was told of */
+    uint32_t agreed; /* the epoch in which `claimed` was compared with the readers' places */
     bool fencing;      /* after each message, and so says the header */
     bool must_fence;   /* nobody's membarrier reaches this process */
     bool sleepy;       /* readers sleep most of the time */

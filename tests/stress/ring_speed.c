@@ -285,7 +285,7 @@ static const char *only;
 
 static bool wanted(int m)
 {
-    return m == LINE || !only || strstr(names[m], only);
+    return (m == LINE && cpus[0] != cpus[1]) || (m != LINE && !only) || (only && strstr(names[m], only));
 }
 
 int main(int argc, char **argv)

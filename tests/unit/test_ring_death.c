@@ -96,7 +96,7 @@ static bool die_after(const struct scene *s, int stores)
     assert_int_equal(fixture_writer(&f, &w, 3), 0);
     if (!(s->flags & RING_MANY))
         assert_int_equal(w.sequence, next);
-    for (uint32_t i = 0; i < 40; i++) {
+    for (uint32_t i = 0; i < 12; i++) {
         assert_int_equal(send_numbered(&w, next + i), 0);
         assert_int_equal(recv_numbered(&r), next + i);
         assert_int_equal(recv_numbered(&early), next + i);
@@ -125,7 +125,7 @@ static void at_every_store(void **state)
     for (unsigned k = 0; k < ARRAY_LEN(kinds); k++)
         for (unsigned more = 0; more < 4; more++)
             /* so many before that the deaths fall on pads and claims, too */
-            for (uint32_t before = 0; before < 120; before += 7) {
+            for (uint32_t before = 0; before < 120; before += 13) {
                 struct scene s = {.flags = kinds[k], .max = 100, .messages = 30,
                                   .batch = more & 1, .sleeper = more & 2, .before = before};
 
