@@ -123,3 +123,31 @@ double limit_memcpy(const struct place *at, size_t size)
     }
     return board_end(b, 2 * size, 1);
 }
+
+/* One core's speed in vector loops while the other does the same, against its speed alone. */
+double limit_share(const struct place *at)
+{
+    static unsigned char bytes[16384];
+    double turns[2] = {0, 0};
+
+    for (int both = 0; both < 2; both++) {
+        struct board *b = board_new(0);
+        int64_t start = measure_now() + 1000000, end = start + 2000000;
+
+        for (int me = 0; me <= both; me++) {
+            if (measure_fork(at, me) != 0)
+                continue;
+            uint64_t sum = 0, n = 0;
+
+            while (measure_now() < start)
+                ;
+            for (; measure_now() < end; n++)
+                sum += payload_sum(bytes, sizeof(bytes));
+            if (me == 0)
+                b->result = (double)n + (sum == 1);
+            exit(0);
+        }
+        turns[both] = board_end(b, 0, both + 1);
+    }
+    return turns[0] > 0 ? turns[1] / turns[0] : 0;
+}

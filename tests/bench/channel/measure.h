@@ -33,3 +33,4 @@ double measure_latency(const struct peer *p, const struct setup *s, const struct
 double limit_line(const struct place *at);
 double limit_bare(const struct place *at, size_t room, size_t block, size_t size);
 double limit_memcpy(const struct place *at, size_t size);
+double limit_share(const struct place *at); /* of a core's speed while both work: about 1, or a half */

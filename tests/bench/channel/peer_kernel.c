@@ -70,7 +70,7 @@ static void *make_mq(const struct peer *p, const struct setup *s)
     snprintf(name, sizeof(name), "/shmd-bench-%d-%d", getpid(), s->number);
     c->queue = mq_open(name, flags, 0600, &a);
     if (c->queue < 0) {
-        a.mq_maxmsg = 10;
+        a.mq_maxmsg = most > 10 ? 10 : most;
         c->queue = mq_open(name, flags, 0600, &a);
     }
     if (c->queue < 0) {

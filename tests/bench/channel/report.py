@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import sys
 
-LINE_SHARED = 40.0
 KERNEL = ["pipe", "stream", "seqpacket", "mq"]
 PEERS = KERNEL + ["zmq", "boost", "libqb", "iceoryx"]
 LINE = "line"  # the bounced line beside the series
@@ -74,7 +73,7 @@ def read(lines):
     for text in lines:
         series, number, subject, value, bounced = text.rstrip("\n").split("\t")
         subjects = table.setdefault(series, collections.OrderedDict()).setdefault(subject, {})
-        if float(bounced) >= LINE_SHARED:
+        if float(bounced) > 0:
             subjects[int(number)] = float(value)
             line.setdefault(series, {})[int(number)] = float(bounced)
         else:
