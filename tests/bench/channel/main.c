@@ -81,7 +81,7 @@ static void add(const char *series, const char *subject, enum what what, const s
     c->peer = p;
     c->setup = (struct setup){mode, size, room_of(size), readers, 0};
     c->same = same;
-    c->n = size > 16384 ? 64 : 1000;
+    c->n = size > 16384 ? 64 : 4000;
 }
 
 static void add_peers(enum what what, const char *name, enum mode mode, size_t size, bool same)
@@ -157,7 +157,9 @@ static double measure(struct one *c, double ms)
     if (ns > 0) {
         double n = ms * 1e6 / ns / (c->what == LATENCY ? 2 : 1);
 
-        c->n = n < 32 ? 32 : n > 8e6 ? 8000000 : (long)n;
+        double least = c->setup.size > 16384 ? 32 : 2000; /* else what surrounds it would count */
+
+        c->n = n < least ? (long)least : n > 8e6 ? 8000000 : (long)n;
         usleep((useconds_t)(ms * 1000));
     }
     return ns;
