@@ -130,6 +130,8 @@ static int send_some(uint64_t count, size_t size, size_t most, int timeout)
             if (r == 0) {
                 fill(to, n, sent);
                 r = shmd_commit(writer, n);
+                if (r < 0)
+                    shmd_abort(writer);
             }
         } else {
             fill(bytes, n, sent);
