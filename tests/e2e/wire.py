@@ -20,7 +20,7 @@ PAGE_HOLDERS = 64
 REPORT_PROBLEMS = 48
 
 OPS = ["HELLO", "PING", "CREATE", "OPEN", "ATTACH", "DETACH", "STAT", "SET", "REMOVE", "LIST", "INFO",
-       "WHO", "WATCH", "EVENT", "FSCK"]
+       "WHO", "WATCH", "EVENT", "FSCK", "CHANNEL", "JOIN", "POLLFD", "POKE", "DISBAND"]
 OP = {name: number for number, name in enumerate(OPS, 1)}
 FLAGS = {
     "FRAME_NOREPLY": 1,
