@@ -6,12 +6,15 @@
 #include <sys/socket.h>
 
 #include "broker.h"
-#include "log.h"
-#include "privilege.h"
 #include "segment.h"
 #include "util.h"
 
 #define RING_ALIGN 4096u
+
+/* Removed channels that are kept: each is a mapping, of which the kernel gives a process about
+ * 65,000. */
+#define REMOVED_MAX 2048u
+#define REMOVED_USER_MAX 64u
 
 static uint64_t ring_start(uint32_t slots)
 {
@@ -50,6 +53,7 @@ static struct channel *make(struct broker *b, struct reg_entry *e)
     ch->index = table_index(&b->table, e);
     ch->instance = e->instance;
     ch->bytes = e->size;
+    ch->creator = e->creator_uid;
     ch->scanned = true;
     TAILQ_INIT(&ch->roles);
     TAILQ_INIT(&ch->waiting);
@@ -72,6 +76,22 @@ static void look_at(struct channel *ch, const struct reg_entry *e, void *pin)
     };
 }
 
+static void forget(struct broker *b, struct channel *ch)
+{
+    if (ch->found)
+        TAILQ_REMOVE(&b->channels.found, ch, link);
+    if (ch->rung)
+        TAILQ_REMOVE(&b->channels.rung, ch, of_rung);
+    if (ch->removed) {
+        TAILQ_REMOVE(&b->channels.removed, ch, of_removed);
+        b->channels.n_removed--;
+        segment_detach(&b->table, ch->bytes, ch->ring.header);
+    } else if (b->channels.of[ch->index] == ch) {
+        b->channels.of[ch->index] = NULL;
+    }
+    free(ch);
+}
+
 int channel_of(struct broker *b, struct reg_entry *e, struct channel **ret)
 {
     struct channel *ch = b->channels.of[table_index(&b->table, e)];
@@ -79,6 +99,10 @@ int channel_of(struct broker *b, struct reg_entry *e, struct channel **ret)
 
     if (r < 0)
         return r;
+    if (ch && ch->instance != e->instance) { /* of one that shmd could not attach, and is gone */
+        forget(b, ch);
+        ch = NULL;
+    }
     if (!ch)
         ch = make(b, e);
     if (!ch)
@@ -89,79 +113,31 @@ int channel_of(struct broker *b, struct reg_entry *e, struct channel **ret)
     return 0;
 }
 
-static void forget(struct broker *b, struct channel *ch)
+static bool has_entry(struct broker *b, const struct channel *ch)
 {
-    if (ch->found)
-        TAILQ_REMOVE(&b->channels.found, ch, link);
-    if (ch->removed)
-        segment_detach(&b->table, ch->bytes, ch->ring.header);
-    else
-        b->channels.of[ch->index] = NULL;
-    free(ch);
+    const struct reg_entry *e = &b->table.entry[ch->index];
+
+    return !ch->removed && e->instance == ch->instance && table_state(e) == REG_LIVE;
+}
+
+bool channel_find(struct broker *b, struct channel *ch)
+{
+    struct reg_entry *e = &b->table.entry[ch->index];
+    struct channel *same;
+
+    return has_entry(b, ch) && table_pin(&b->table, e) && channel_of(b, e, &same) == 0;
+}
+
+bool channel_has_left(struct broker *b, const struct channel *ch)
+{
+    return bit_first(ch->left) >= 0 || (!ch->scanned && has_entry(b, ch));
 }
 
 void channel_put(struct broker *b, struct channel *ch)
 {
-    bool left = !ch->removed && (!ch->scanned || bit_first(ch->left) >= 0);
-
-    if (!left && TAILQ_EMPTY(&ch->roles) && TAILQ_EMPTY(&ch->waiting))
+    if (TAILQ_EMPTY(&ch->roles) && TAILQ_EMPTY(&ch->waiting) &&
+        (ch->removed || !channel_has_left(b, ch)))
         forget(b, ch);
-}
-
-/* The observer's: an entry has been cleared, or its segment let go. */
-static bool keep(void *data, const struct reg_entry *e, void *pin)
-{
-    struct broker *b = data;
-    struct channel *ch = b->channels.of[table_index(&b->table, e)];
-
-    if (!ch || ch->instance != e->instance)
-        return false;
-    (void)pin; /* the ring's: it does not move while anybody has a role */
-    if (TAILQ_EMPTY(&ch->roles) && TAILQ_EMPTY(&ch->waiting)) {
-        forget(b, ch);
-        return false;
-    }
-    b->channels.of[ch->index] = NULL;
-    ch->removed = true;
-    return true;
-}
-
-int channels_init(struct broker *b)
-{
-    struct table *t = &b->table;
-    struct channels *all = &b->channels;
-
-    TAILQ_INIT(&all->found);
-    all->pass = 1;
-    all->capacity = t->view.capacity;
-    all->of = calloc(all->capacity, sizeof(*all->of));
-    if (!all->of)
-        return -ENOMEM;
-    t->observer.keep = keep;
-    for (uint32_t i = 0; i < all->capacity; i++) {
-        struct reg_entry *e = &t->entry[i];
-        struct channel *ch;
-
-        if (table_state(e) != REG_LIVE || !(e->flags & REG_CHANNEL) || !table_pin(t, e))
-            continue;
-        ch = make(b, e);
-        if (!ch)
-            return -ENOMEM;
-        look_at(ch, e, table_pin(t, e));
-        ch->scanned = false;
-        ch->found = true;
-        TAILQ_INSERT_TAIL(&all->found, ch, link);
-    }
-    return 0;
-}
-
-void channels_done(struct broker *b)
-{
-    for (uint32_t i = 0; b->channels.of && i < b->channels.capacity; i++)
-        free(b->channels.of[i]);
-    free(b->channels.of);
-    b->channels.of = NULL;
-    b->table.observer.keep = NULL;
 }
 
 /* It says so in its slot before shmd hears of it. */
@@ -227,186 +203,92 @@ unsigned channel_poke(struct channel *ch, uint32_t whom)
     return n;
 }
 
-struct role *role_new(struct channel *ch, struct caller *c, struct lease *l, uint32_t kind)
+void channels_poke(struct broker *b)
 {
-    struct role *r = malloc(sizeof(*r));
+    struct channel *ch;
 
-    if (!r)
-        return NULL;
-    *r = (struct role){.channel = ch, .caller = c, .lease = l->id, .kind = kind,
-                       .slot = WIRE_NO_SLOT, .fd = -1};
-    l->role = r;
-    return r;
-}
-
-static uint32_t next_number(struct broker *b)
-{
-    struct reg_header *h = b->table.header;
-
-    do
-        __atomic_store_n(&h->next_role, h->next_role + 1, __ATOMIC_RELAXED);
-    while ((uint32_t)h->next_role == 0);
-    return (uint32_t)h->next_role;
-}
-
-static uint32_t free_slot(const struct channel *ch)
-{
-    for (uint32_t i = 0; i < ch->ring.slots; i++)
-        if (!bit_is(ch->taken, i) && !bit_is(ch->left, i))
-            return i;
-    return WIRE_NO_SLOT;
-}
-
-int role_begin(struct broker *b, struct role *r)
-{
-    struct channel *ch = r->channel;
-    uint32_t slot = r->kind == JOIN_BLIND ? WIRE_NO_SLOT : free_slot(ch);
-
-    if (r->kind != JOIN_BLIND && slot == WIRE_NO_SLOT)
-        return -EUSERS;
-    r->number = next_number(b);
-    r->slot = slot;
-    if (r->kind == JOIN_BLIND) {
-        ring_blind(&ch->ring, 1);
-    } else {
-        if (r->caller->start == 0)
-            r->caller->start = process_start(r->caller->pid);
-        bit_set(ch->taken, slot);
-        ring_take_slot(&ch->ring, slot, r->number,
-                       r->kind == JOIN_WRITER ? MEMBER_WRITER : MEMBER_READER,
-                       (uint32_t)r->caller->pid, r->caller->start);
+    while ((ch = TAILQ_FIRST(&b->channels.rung))) {
+        TAILQ_REMOVE(&b->channels.rung, ch, of_rung);
+        if (ch->rung & 1u << POKE_READERS)
+            channel_poke(ch, POKE_READERS);
+        if (ch->rung & 1u << POKE_WRITERS)
+            channel_poke(ch, POKE_WRITERS);
+        ch->rung = 0;
     }
-    TAILQ_INSERT_TAIL(&ch->roles, r, link);
-    return 0;
 }
 
-bool role_resume(struct broker *b, struct role *r, uint32_t number, uint32_t slot)
+static bool may_keep(const struct broker *b, const struct channel *ch)
 {
-    struct channel *ch = r->channel;
-    bool writer = r->kind == JOIN_WRITER;
+    const struct channel *other;
+    unsigned n = 0;
 
-    (void)b;
-    if (slot >= ch->ring.slots || !bit_is(ch->left, slot) || bit_is(ch->writers, slot) != writer ||
-        atomic_load_explicit(&ch->ring.slot[slot].role, memory_order_relaxed) != number ||
-        atomic_load_explicit(&ch->ring.slot[slot].pid, memory_order_relaxed) !=
-            (uint32_t)r->caller->pid)
+    TAILQ_FOREACH(other, &b->channels.removed, of_removed)
+        n += other->creator == ch->creator;
+    return n < REMOVED_USER_MAX && b->channels.n_removed < REMOVED_MAX;
+}
+
+/* The observer's: an entry has been cleared, or its segment let go. */
+static bool keep(void *data, const struct reg_entry *e, void *pin)
+{
+    struct broker *b = data;
+    struct channel *ch = b->channels.of[table_index(&b->table, e)];
+    struct role *r;
+
+    (void)pin; /* the ring's: it does not move while anybody has a role */
+    if (!ch || ch->instance != e->instance)
         return false;
-    r->number = number;
-    r->slot = slot;
-    bit_clear(ch->left, slot);
-    bit_clear(ch->writers, slot);
-    bit_set(ch->taken, slot);
-    TAILQ_INSERT_TAIL(&ch->roles, r, link);
+    if (!may_keep(b, ch)) {
+        while ((r = TAILQ_FIRST(&ch->waiting)))
+            role_finish(b, r, false);
+        while ((r = TAILQ_FIRST(&ch->roles)))
+            role_finish(b, r, false);
+    } /* nobody is left to be poked */
+    if (TAILQ_EMPTY(&ch->roles) && TAILQ_EMPTY(&ch->waiting)) {
+        forget(b, ch);
+        return false;
+    }
+    b->channels.of[ch->index] = NULL;
+    ch->removed = true;
+    TAILQ_INSERT_TAIL(&b->channels.removed, ch, of_removed);
+    b->channels.n_removed++;
     return true;
 }
 
-void role_wait(struct role *r, uint32_t serial)
+int channels_init(struct broker *b)
 {
-    r->serial = serial;
-    r->caller->user->waits++;
-    TAILQ_INSERT_TAIL(&r->channel->waiting, r, link);
-}
+    struct table *t = &b->table;
+    struct channels *all = &b->channels;
 
-/* No longer: what follows is its reply, unless the caller goes. */
-static void wait_over(struct role *r)
-{
-    r->caller->user->waits--;
-    TAILQ_REMOVE(&r->channel->waiting, r, link);
-}
+    TAILQ_INIT(&all->found);
+    TAILQ_INIT(&all->removed);
+    TAILQ_INIT(&all->rung);
+    all->pass = 1;
+    all->capacity = t->view.capacity;
+    all->of = calloc(all->capacity, sizeof(*all->of));
+    if (!all->of)
+        return -ENOMEM;
+    t->observer.keep = keep;
+    for (uint32_t i = 0; i < all->capacity; i++) {
+        struct reg_entry *e = &t->entry[i];
+        struct channel *ch;
 
-static void tell(struct broker *b, const struct role *r, int status, const char *text)
-{
-    struct {
-        struct wire_header header;
-        union {
-            struct wire_joined joined;
-            char text[64];
-        };
-    } frame = {.header = {.opcode = OP_JOIN, .serial = r->serial, .status = status}};
-    uint32_t size = sizeof(frame.joined);
-
-    if (status < 0) {
-        size = wire_text_size(strlen(text));
-        memcpy(frame.text, text, strlen(text));
-    } else {
-        frame.joined = (struct wire_joined){.role = r->number, .slot = r->slot};
+        if (table_state(e) != REG_LIVE || !(e->flags & REG_CHANNEL))
+            continue;
+        ch = make(b, e);
+        if (!ch)
+            return -ENOMEM;
+        ch->scanned = false;
+        ch->found = true;
+        TAILQ_INSERT_TAIL(&all->found, ch, link);
     }
-    frame.header.size = (uint32_t)sizeof(frame.header) + size;
-    b->send(r->caller, &frame, frame.header.size);
+    return 0;
 }
 
-void role_drop(struct role *r)
+void channels_done(struct broker *b)
 {
-    struct lease *l = r ? caller_find_lease(r->caller, r->lease) : NULL;
-
-    if (l)
-        l->role = NULL;
-    free(r);
-}
-
-/* Who has waited longest gets the writer's place. */
-static void give(struct broker *b, struct channel *ch)
-{
-    const struct role *who;
-    struct role *r;
-
-    while ((r = TAILQ_FIRST(&ch->waiting)) && !channel_is_taken(ch, JOIN_WRITER, &who)) {
-        wait_over(r);
-        if (role_begin(b, r) < 0) {
-            tell(b, r, -EUSERS, "all slots of the channel are taken");
-            role_drop(r);
-        } else {
-            tell(b, r, 0, NULL);
-        }
-    }
-}
-
-void channel_ended(struct broker *b, struct channel *ch, bool writer)
-{
-    channel_poke(ch, writer ? POKE_READERS : POKE_WRITERS);
-    give(b, ch);
-}
-
-static void end_in_ring(struct role *r)
-{
-    struct ring *ring = &r->channel->ring;
-
-    if (r->kind == JOIN_WRITER)
-        ring_end_writer(ring, r->slot, r->number);
-    else if (r->kind == JOIN_READER)
-        ring_end_reader(ring, r->slot, r->number);
-    else
-        ring_blind(ring, -1);
-}
-
-void role_end(struct broker *b, struct role *r, bool goes)
-{
-    struct channel *ch = r->channel;
-    bool writer = r->kind == JOIN_WRITER;
-
-    if (r->number == 0) {
-        wait_over(r);
-        if (!goes)
-            tell(b, r, -ECANCELED, "the lease has ended");
-        role_drop(r);
-        channel_put(b, ch);
-        return;
-    }
-    TAILQ_REMOVE(&ch->roles, r, link);
-    if (r->slot != WIRE_NO_SLOT)
-        bit_clear(ch->taken, r->slot);
-    if (r->fd >= 0) {
-        close(r->fd);
-        r->caller->user->pollable--;
-        b->channels.pollable--;
-    }
-    if (b->ending) { /* the next shmd will find it in its slot */
-        role_drop(r);
-        channel_put(b, ch);
-        return;
-    }
-    end_in_ring(r);
-    role_drop(r);
-    channel_ended(b, ch, writer);
-    channel_put(b, ch);
+    for (uint32_t i = 0; b->channels.of && i < b->channels.capacity; i++)
+        free(b->channels.of[i]);
+    free(b->channels.of);
+    b->channels.of = NULL;
+    b->table.observer.keep = NULL;
 }

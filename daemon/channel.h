@@ -5,13 +5,14 @@
  * Members can write a ring, so nothing in it leads shmd anywhere: the shape of a ring comes from
  * the registry, roles and slots from the tables in here, and shmd stores and rings but never waits.
  *
- * A role hangs on a lease and ends with it. After a restart the roles of an earlier shmd are known only
- * by what stands in the slots: those are "left" members, held until they announce themselves again or
- * their process is found to have ended (channel_left.c). Who writes nonsense there disturbs the
- * members of that channel, and nobody else.
+ * A role hangs on a lease and ends with it. After a restart the roles of an earlier shmd are known
+ * only by what stands in the slots: those are "left" members, held until they announce themselves
+ * again or their process is found to have ended (channel_left.c). Who writes nonsense there
+ * disturbs the members of that channel, and nobody else.
  *
- * A channel that was removed while it has members goes on without a name: shmd keeps its attachment,
- * to note deaths, until the last of them has gone.
+ * A channel that was removed while it has members goes on without a name: shmd keeps its
+ * attachment, to note deaths, until the last of them has gone. It counts for nobody any more, so
+ * only some are kept; of others all roles end when they are removed.
  */
 #pragma once
 
@@ -45,6 +46,7 @@ struct channel {
     uint32_t index; /* of its entry */
     uint64_t instance;
     uint64_t bytes; /* of the segment */
+    uint32_t creator; /* uid that asked for it */
     struct ring ring;
     bool removed; /* it has no entry any more, and the attachment is ours to give back */
     bool found;   /* in the list of those that may have left members */
@@ -55,15 +57,21 @@ struct channel {
     uint64_t left[CHANNEL_WORDS];   /* slots of left members */
     uint64_t writers[CHANNEL_WORDS]; /* those of `left` that are writers' */
     struct role_list roles, waiting;
-    TAILQ_ENTRY(channel) link;
+    uint32_t rung; /* 1 << whom: members that are to be poked once what goes on now is done */
+    TAILQ_ENTRY(channel) link, of_removed, of_rung;
 };
+
+TAILQ_HEAD(channel_list, channel);
 
 struct channels {
     struct channel **of; /* by entry; NULL: no members */
     uint32_t capacity;
     unsigned pollable; /* descriptors of roles */
     uint32_t pass;
-    TAILQ_HEAD(, channel) found; /* by adoption: may have left members */
+    struct channel_list found;   /* by adoption: may have left members */
+    struct channel_list removed; /* go on without a name */
+    unsigned n_removed;
+    struct channel_list rung;
 };
 
 static inline bool bit_is(const uint64_t *bits, uint32_t i)
@@ -93,6 +101,10 @@ void channels_done(struct broker *b);
 
 /* The channel of a live entry. What shmat said, where shmd itself cannot write it; -ENOMEM. */
 int channel_of(struct broker *b, struct reg_entry *e, struct channel **ret);
+/* Likewise of one that adoption found, where shmd has it attached: false. */
+bool channel_find(struct broker *b, struct channel *ch);
+/* May it have left members? */
+bool channel_has_left(struct broker *b, const struct channel *ch);
 /* Free it if nothing of it needs to be remembered. */
 void channel_put(struct broker *b, struct channel *ch);
 
@@ -107,19 +119,23 @@ int channel_left_slot(const struct channel *ch, bool writer);
 struct role *role_new(struct channel *ch, struct caller *c, struct lease *l, uint32_t kind);
 int role_begin(struct broker *b, struct role *r);
 /* Take over what a left member had; false: there is none like that. */
-bool role_resume(struct broker *b, struct role *r, uint32_t number, uint32_t slot);
+bool role_resume(struct role *r, uint32_t number, uint32_t slot);
 /* It waits: it gets the place in its turn, or is told why not. */
 void role_wait(struct role *r, uint32_t serial);
 /* One that has not begun. */
 void role_drop(struct role *r);
 /* The lease ends, or the caller goes (and is told nothing). */
 void role_end(struct broker *b, struct role *r, bool goes);
+/* The same, and its channel stays, though it be of no more use. */
+void role_finish(struct broker *b, struct role *r, bool goes);
 
 /* Make the descriptors of one kind of members readable; returns how many roles were passed. */
 unsigned channel_poke(struct channel *ch, uint32_t whom);
 
-/* A member of that kind has ended, and its slot is free: who waits for that goes on. */
+/* A member of that kind has ended, and its slot is free: who waits for that goes on. The others are
+ * poked by channels_poke(), once for all that end together. */
 void channel_ended(struct broker *b, struct channel *ch, bool writer);
+void channels_poke(struct broker *b);
 
 /*
  * Look for left members that have died, some at a time. Returns when there is more to do
@@ -128,3 +144,5 @@ void channel_ended(struct broker *b, struct channel *ch, bool writer);
 int64_t channels_run(struct broker *b);
 /* Find the left members of a channel that adoption found, once. */
 void channel_scan(struct channel *ch);
+/* End left members that a process knows nothing of: shmd died before it could answer. */
+void channel_drop_lost(struct broker *b, struct channel *ch, pid_t pid);

@@ -9,6 +9,7 @@
 #include "util.h"
 
 #define LOOKS_A_TURN 64
+#define UNSEEN_PASSES 10 /* that a process is held which no number of ours is of */
 #define PAUSE_NS (NS_PER_SECOND / 500) /* between two turns, for the others */
 
 static uint32_t load(const _Atomic uint32_t *word)
@@ -16,8 +17,8 @@ static uint32_t load(const _Atomic uint32_t *word)
     return atomic_load_explicit(word, memory_order_relaxed);
 }
 
-/* Both bells: who sleeps wakes, sees that shmd has come anew, and announces itself. Blind readers do
- * so before they sleep again, and are counted from nothing. */
+/* All are woken, see that shmd has come anew, and announce themselves. Blind readers do so before
+ * they sleep again, and are counted from nothing. */
 void channel_scan(struct channel *ch)
 {
     struct ring *r = &ch->ring;
@@ -34,13 +35,15 @@ void channel_scan(struct channel *ch)
         if (kind == MEMBER_WRITER)
             bit_set(ch->writers, i);
     }
-    ring_blind(r, -(int)load(&r->header->blind));
-    ring_wake_readers(r);
-    ring_wake_writers(r);
+    atomic_store_explicit(&r->header->blind, 0, memory_order_relaxed);
+    ring_new_epoch(r);
 }
 
-static bool has_ended(uint32_t pid, uint64_t start)
+static bool has_ended(const struct broker *b, uint32_t pid, uint64_t start)
 {
+    if (pid == 0) /* in another pid namespace */
+        return b->channels.pass > UNSEEN_PASSES;
+
     struct pollfd p = {.fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0), .events = POLLIN};
 
     if (p.fd < 0)
@@ -67,7 +70,16 @@ static void end_left(struct broker *b, struct channel *ch, uint32_t slot)
     channel_ended(b, ch, writer);
 }
 
-/* Go on with one channel, which may be gone afterwards: what is left of `looks`. */
+/* Of a process that joins anew. One that had got its role would announce it, or have begun. */
+void channel_drop_lost(struct broker *b, struct channel *ch, pid_t pid)
+{
+    for (uint32_t i = 0; i < ch->ring.slots && bit_first(ch->left) >= 0; i++)
+        if (bit_is(ch->left, i) && load(&ch->ring.slot[i].pid) == (uint32_t)pid &&
+            load(&ch->ring.slot[i].state) == SLOT_TAKEN)
+            end_left(b, ch, i);
+}
+
+/* Go on with one channel: what is left of `looks`. */
 static int look(struct broker *b, struct channel *ch, int looks)
 {
     while (looks > 0 && ch->next < ch->ring.slots) {
@@ -77,20 +89,24 @@ static int look(struct broker *b, struct channel *ch, int looks)
         if (!bit_is(ch->left, slot))
             continue;
         looks--;
-        if (has_ended(load(&s->pid), atomic_load_explicit(&s->start, memory_order_relaxed)))
+        if (load(&s->state) == SLOT_LEFT || /* closed while there was no shmd to be told */
+            has_ended(b, load(&s->pid), atomic_load_explicit(&s->start, memory_order_relaxed)))
             end_left(b, ch, slot);
     }
-    if (ch->next >= ch->ring.slots) {
-        ch->next = 0;
-        ch->pass = b->channels.pass;
-        TAILQ_REMOVE(&b->channels.found, ch, link);
-        ch->found = bit_first(ch->left) >= 0;
-        if (ch->found)
-            TAILQ_INSERT_TAIL(&b->channels.found, ch, link);
-        else
-            channel_put(b, ch);
-    }
     return looks;
+}
+
+/* It has been looked at in this pass; it comes again as long as somebody is left. */
+static void looked(struct broker *b, struct channel *ch)
+{
+    ch->next = 0;
+    ch->pass = b->channels.pass;
+    TAILQ_REMOVE(&b->channels.found, ch, link);
+    ch->found = channel_has_left(b, ch);
+    if (ch->found)
+        TAILQ_INSERT_TAIL(&b->channels.found, ch, link);
+    else
+        channel_put(b, ch);
 }
 
 int64_t channels_run(struct broker *b)
@@ -100,9 +116,15 @@ int64_t channels_run(struct broker *b)
     int looks = LOOKS_A_TURN;
 
     while (looks > 0 && (ch = TAILQ_FIRST(&all->found)) && ch->pass != all->pass) {
-        channel_scan(ch);
-        looks = look(b, ch, looks - 1 - (int)ch->ring.slots / 64);
+        looks--;
+        if (!ch->scanned && channel_find(b, ch))
+            looks -= (int)ch->ring.slots / 64;
+        if (ch->scanned)
+            looks = look(b, ch, looks);
+        if (!ch->scanned || ch->next >= ch->ring.slots)
+            looked(b, ch);
     }
+    channels_poke(b);
     ch = TAILQ_FIRST(&all->found);
     if (!ch)
         return 0;

@@ -59,11 +59,11 @@ int op_channel(struct request *rq)
                             sizeof(w.tag) - 1);
     if (w.create.size != 0)
         return request_fail(rq, -EINVAL, "the size of a channel follows from its options");
-    w.create.size = ring_segment_size(&ring);
+    w.create.size = ring.slots ? ring_segment_size(&ring) : 0;
     if (w.create.size == 0)
         return request_fail(rq, -EINVAL,
-                            "no channel: messages of 1 to %u bytes, room for 1 at least, 1 to %u "
-                            "slots, and known flags are possible",
+                            "no channel: messages of 1 to %u bytes, 1 to %u slots, flags that are "
+                            "known and go together, and a ring that is not too large are possible",
                             RING_MESSAGE_MAX, RING_SLOTS_MAX);
     rq->body = &w.create;
 
@@ -129,9 +129,11 @@ static int begin(struct request *rq, const struct wire_join *w, struct role *rol
     const struct role *who;
 
     if (w->role != 0 && w->kind != JOIN_BLIND)
-        return role_resume(rq->broker, role, w->role, w->slot)
+        return role_resume(role, w->role, w->slot)
                    ? 0
                    : request_fail(rq, -ESTALE, "role %u has ended: join anew", w->role);
+    channel_drop_lost(rq->broker, ch, rq->caller->pid);
+    channels_poke(rq->broker);
     if (channel_is_taken(ch, w->kind, &who)) {
         if (!(w->flags & JOIN_WAIT))
             return busy(rq, ch, w->kind == JOIN_WRITER, who);
@@ -197,9 +199,9 @@ static int find_role(struct request *rq, uint32_t lease, struct role **role)
 }
 
 /*
- * One end of a pair for the caller. An eventfd's flags and a pipe's lock are shared with who holds the
- * other end, who could make shmd wait there: of a socket only the queue is. Ours sends and takes
- * nothing, and its queue is as short as the kernel allows.
+ * One end of a pair for the caller. An eventfd's flags and a pipe's lock are shared with who holds
+ * the other end, who could make shmd wait there: of a socket only the queue is. Ours sends and
+ * takes nothing, and its queue is as short as the kernel allows.
  */
 static int make_pair(int ends[2])
 {
@@ -262,12 +264,14 @@ int op_disband(struct request *rq)
         return r;
     if (!(e->flags & REG_CHANNEL))
         return request_fail(rq, -EPROTOTYPE, "%s is no channel", e->name);
-    ch = b->channels.of[table_index(&b->table, e)];
-    if (ch)
-        channel_scan(ch);
-    if (ch && channel_has_others(ch, rq->caller))
-        return request_fail(rq, -EBUSY, "%s has other members", e->name);
-    return op_remove(rq);
+    r = channel_of(b, e, &ch);
+    if (r < 0)
+        return request_fail(rq, r, "shmd cannot see the members of %s: %s", e->name, strerror(-r));
+
+    bool others = channel_has_others(ch, rq->caller);
+
+    channel_put(b, ch);
+    return others ? request_fail(rq, -EBUSY, "%s has other members", e->name) : op_remove(rq);
 }
 
 int op_poke(struct request *rq)

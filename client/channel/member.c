@@ -29,13 +29,14 @@ static void leave(struct member *m)
     m->before = NULL;
 }
 
+/* The answer is skipped as a late one: whether the role was lost stands in the ring. */
 int members_announce(struct shmd *s, struct deadline *d)
 {
     int r = 0;
 
     for (struct member *m = s->members; m && r == 0; m = m->next) {
         const struct join_frame frame = {
-            .header = link_header(s, OP_JOIN, FRAME_NOREPLY, sizeof(frame.body)),
+            .header = link_header(s, OP_JOIN, 0, sizeof(frame.body)),
             .body = {.lease = m->attachment.lease, .kind = m->kind, .role = m->role, .slot = m->slot},
         };
 
@@ -90,7 +91,7 @@ static int join(struct member *m, const struct shmd_member_options *o, struct de
     const struct wire_join request = {
         .lease = m->attachment.lease,
         .kind = m->kind,
-        .flags = o->flags & SHMD_MEMBER_WAIT ? JOIN_WAIT : 0,
+        .flags = o->flags & SHMD_MEMBER_WAIT && m->kind == JOIN_WRITER ? JOIN_WAIT : 0,
     };
     struct wire_joined joined;
     int r = call(m->s, &(struct question){OP_JOIN, &request, sizeof(request), NULL}, &joined,
@@ -141,36 +142,42 @@ int member_open(struct member *m, struct shmd *s, const char *name, uint32_t kin
 void member_close(struct member *m)
 {
     leave(m);
-    cleanup_close(&m->epoll);
-    cleanup_close(&m->event);
-    cleanup_close(&m->timer);
+    member_poll_end(m);
     shmd_detach(m->s, &m->attachment);
+}
+
+/* Where there is no shmd it fails at once, and what follows works without. */
+static void connect_again(struct member *m)
+{
+    struct deadline d = {.timeout_ms = AGAIN_MS};
+
+    if (link_hung_up(m->s))
+        link_close(m->s);
+    if (m->s->fd < 0)
+        link_once(m->s, &d);
 }
 
 int member_check(struct member *m)
 {
-    struct shmd *s = m->s;
-
-    if (link_hung_up(s))
-        link_close(s);
-    if (s->fd < 0) {
-        struct deadline d = {.timeout_ms = AGAIN_MS};
-        struct backoff b = {0};
-
-        link_restore(s, &b, &d); /* where it fails, what follows works without */
-    }
+    connect_again(m);
     if (m->kind == JOIN_BLIND)
         return 0;
     if (atomic_load_explicit(&m->ring.slot[m->slot].role, memory_order_acquire) == m->role)
         return 0;
-    return handle_fail(s, -ESTALE, "shmd has ended this process's part in %s", m->attachment.segment.name);
+    return handle_fail(m->s, -ESTALE, "shmd has ended this process's part in %s", m->attachment.segment.name);
 }
 
+/* Not seen by a shmd that is away: who polls then looks by a timer. */
 void member_poke(struct member *m)
 {
     struct deadline at_once = {.timeout_ms = 0};
     struct shmd *s = m->s;
-    struct {
+
+    connect_again(m);
+    if (s->fd < 0)
+        return;
+
+    const struct {
         struct wire_header header;
         struct wire_poke body;
     } frame = {
@@ -179,6 +186,6 @@ void member_poke(struct member *m)
                  .whom = m->kind == JOIN_WRITER ? POKE_READERS : POKE_WRITERS},
     };
 
-    if (s->fd >= 0 && link_send(s, &frame, sizeof(frame), &at_once) == LINK_LOST)
+    if (link_send(s, &frame, sizeof(frame), &at_once) == LINK_LOST)
         link_close(s);
 }

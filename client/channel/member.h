@@ -60,3 +60,4 @@ int member_fd(struct member *m, struct deadline *d);
 
 /* Before somebody polls: forget old wake-ups, and see that new ones can come. */
 void member_poll_begin(struct member *m);
+void member_poll_end(struct member *m);

@@ -66,16 +66,27 @@ static bool is_current(const struct member *m)
     return m->event >= 0 && m->s->fd >= 0 && m->links == m->s->links;
 }
 
+void member_poll_end(struct member *m)
+{
+    cleanup_close(&m->epoll);
+    cleanup_close(&m->event);
+    cleanup_close(&m->timer);
+    m->epoll = m->event = m->timer = -1;
+}
+
 int member_fd(struct member *m, struct deadline *d)
 {
-    int r = 0;
+    int r;
 
     if (m->kind == JOIN_BLIND)
         return handle_fail(m->s, -EPERM, "a reader without write access cannot ask to be woken");
-    if (m->epoll < 0)
-        r = make(m);
-    if (r == 0 && !is_current(m))
+    if (m->epoll >= 0)
+        return m->epoll;
+    r = make(m);
+    if (r == 0)
         r = get_event(m, d);
+    if (r < 0)
+        member_poll_end(m);
     return r < 0 ? r : m->epoll;
 }
 

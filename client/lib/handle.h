@@ -103,6 +103,7 @@ struct backoff {
 };
 int link_open(struct shmd *s, struct deadline *d);
 int link_restore(struct shmd *s, struct backoff *b, struct deadline *d);
+int link_once(struct shmd *s, struct deadline *d); /* one attempt: a shmd that is away is not waited for */
 
 /* What is asked for: a struct and, where it is not NULL or empty, a name behind it. */
 struct question {

@@ -164,6 +164,11 @@ int link_open(struct shmd *s, struct deadline *d)
     return r;
 }
 
+int link_once(struct shmd *s, struct deadline *d)
+{
+    return s->established ? link_try(s, d) : handle_not_connected(s);
+}
+
 static bool may_come_back(int r)
 {
     return r == LINK_LOST || r == -EAGAIN || r == -ENOENT || r == -ECONNREFUSED;

@@ -21,12 +21,21 @@
 struct head {
     uint64_t number;
     uint64_t sum;
+    uint64_t writer; /* its pid: where there are many, each counts for itself */
 };
+
+/* What is expected next of each of many writers. */
+#define WRITERS 4096
+static struct {
+    uint64_t writer, number;
+} of_writer[WRITERS];
+static int many;
+static uint64_t self;
 
 static struct shmd *broker;
 static struct shmd_writer *writer;
 static struct shmd_reader *reader;
-static uint64_t sent, received, expected;
+static uint64_t sent, received, expected, lost;
 static int any = 1; /* the first message may have any number */
 static unsigned char bytes[ROOM];
 
@@ -59,7 +68,7 @@ static uint64_t sum_of(const unsigned char *p, size_t n)
 
 static void fill(unsigned char *to, size_t size, uint64_t number)
 {
-    struct head h = {.number = number};
+    struct head h = {.number = number, .writer = self};
 
     for (size_t i = sizeof(h); i < size; i++)
         to[i] = (unsigned char)(number * 31 + i);
@@ -77,9 +86,16 @@ static int check(const unsigned char *from, size_t size)
     memcpy(&h, from, sizeof(h));
     if (h.sum != (sum_of(from + sizeof(h), size - sizeof(h)) ^ h.number))
         return -EBADMSG;
-    if (!any && h.number != expected)
-        return h.number > expected && shmd_lost(reader) > 0 ? 0 : -EILSEQ;
-    return 0;
+    if (many) {
+        __auto_type w = &of_writer[h.writer % WRITERS];
+        int right = w->writer != h.writer || h.number == w->number;
+
+        w->writer = h.writer;
+        w->number = h.number + 1;
+        return right ? 0 : -EILSEQ;
+    }
+    /* What is missing is what was told to be lost, neither more nor less. */
+    return any || h.number - expected == shmd_lost(reader) - lost ? 0 : -EILSEQ;
 }
 
 static void took(const unsigned char *from)
@@ -88,6 +104,7 @@ static void took(const unsigned char *from)
 
     memcpy(&h, from, sizeof(h));
     expected = h.number + 1;
+    lost = shmd_lost(reader);
     any = 0;
     received++;
 }
@@ -139,6 +156,8 @@ static int receive_one(int timeout)
             memcpy(bytes, at, n < ROOM ? n : ROOM);
             if (shmd_release(reader) < 0)
                 return 1; /* it was overwritten, and counts as lost */
+            if (n > ROOM)
+                return -EBADMSG;
         }
     } else {
         r = shmd_recv(reader, bytes, ROOM, &n, timeout);
@@ -197,12 +216,20 @@ static int obey(char *line)
     if (strcmp(command, "writer") == 0) { /* NAME FLAGS [FIRST] */
         member.flags = (unsigned)a;
         sent = (uint64_t)b;
-        return answer(shmd_writer_open(&writer, broker, name, &member, TIMEOUT), "writer");
+        r = shmd_writer_open(&writer, broker, name, &member, TIMEOUT);
+        if (r == 0 && b < 0) { /* go on where the last one came to */
+            struct shmd_channel_status s;
+
+            r = shmd_channel_stat(broker, name, &s, NULL, NULL, TIMEOUT);
+            sent = s.sent;
+        }
+        return answer(r, "writer %llu", (unsigned long long)sent);
     }
-    if (strcmp(command, "reader") == 0) { /* NAME FLAGS HISTORY */
+    if (strcmp(command, "reader") == 0) { /* NAME FLAGS HISTORY MANY */
         member.flags = (unsigned)a;
         member.history = b;
         any = 1;
+        many = (int)c;
         received = 0;
         return answer(shmd_reader_open(&reader, broker, name, &member, TIMEOUT), "reader");
     }
@@ -262,6 +289,7 @@ int main(int argc, char **argv)
     char line[512];
 
     setvbuf(stdout, NULL, _IOLBF, 0);
+    self = (uint64_t)getpid();
     answer(shmd_connect(&broker, argc > 1 ? argv[1] : NULL, TIMEOUT), "connected");
     while (fgets(line, sizeof(line), stdin))
         obey(line);
