@@ -181,6 +181,12 @@ static int open_failed(struct session *s, int r)
     return code;
 }
 
+static int look_later(void)
+{
+    poll(NULL, 0, AGAIN_MS);
+    return AGAIN;
+}
+
 /* Somebody has the place, or had it a moment ago. A reader of what is over is about to go. */
 static int meet_another(struct session *s, const char *kind)
 {
@@ -193,8 +199,7 @@ static int meet_another(struct session *s, const char *kind)
         log_error("another %s is at work on %s", kind, s->segment.name);
         return EXIT_FAILED;
     }
-    poll(NULL, 0, AGAIN_MS);
-    return AGAIN;
+    return look_later();
 }
 
 /*
@@ -264,6 +269,9 @@ static int find_and_write(struct session *s)
     /* Before joining: that its writer died is to be left for who reads the rest. */
     if (r == 0 && s->status.state != SHMD_CHANNEL_WRITING && s->status.unread > 0)
         return refuse_unread(s);
+    /* Its last reader is about to take the end: what is written now would come before that. */
+    if (r == 0 && is_over(s) && s->status.readers > 0)
+        return look_later();
     if (r == 0)
         r = become(s, true);
     if (r == -EBUSY || r == -EUSERS)
@@ -283,7 +291,8 @@ int session_open_writer(struct session *s)
         if (code != AGAIN)
             return code;
     }
-    log_error("%s: somebody removes it again and again", s->options.name);
+    log_error("%s: its last reader does not go, or somebody removes it again and again",
+              s->options.name);
     return EXIT_FAILED;
 }
 
