@@ -57,6 +57,7 @@ enum shmd_channel_flags {
     /* Reliable: while there is no reader the writer overwrites nothing that no reader has taken, but
      * waits for one. A reader starts where the last one got to. */
     SHMD_HOLD = 1 << 2,
+    SHMD_ONE_READER = 1 << 3, /* reliable: one reader at a time, another one gets -EBUSY */
 };
 
 /* Start from SHMD_CHANNEL_INIT and set what differs. */
@@ -214,8 +215,17 @@ struct shmd_channel_status {
     uint64_t sent, bytes; /* messages, and bytes of them */
     uint64_t received;    /* by all readers that are there now */
     uint64_t lost;        /* likewise */
-    uint32_t reserved[8];
+    uint64_t unread;      /* SHMD_HOLD: messages that no reader has released */
+    uint32_t reserved[6];
 };
+
+/*
+ * Remove a channel, that very `segment`, unless other processes are members of it: of all who ask at
+ * a time one removes it, and who becomes a member keeps it. A member that has called
+ * shmd_writer_close() or shmd_reader_close() is none any more. Blocks for the reply. -EBUSY (others
+ * are members); -ENOENT or -EIDRM (it is gone); else as shmd_remove().
+ */
+int shmd_channel_remove(struct shmd *s, const struct shmd_segment *segment, int timeout_ms);
 
 /*
  * Look at a channel without disturbing it: needs read access, takes no lease and tells nobody.

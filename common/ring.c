@@ -44,7 +44,7 @@ uint64_t ring_segment_size(const struct ring_options *o)
 
     if (o->max_message == 0 || o->max_message > RING_MESSAGE_MAX || o->slots > RING_SLOTS_MAX ||
         o->flags & ~(uint32_t)RING_FLAGS ||
-        (o->flags & RING_BROADCAST && o->flags & RING_HOLD))
+        (o->flags & RING_BROADCAST && o->flags & (RING_HOLD | RING_ONE_READER)))
         return 0;
     if (strnlen(o->tag, sizeof(o->tag)) == sizeof(o->tag))
         return 0;

@@ -89,7 +89,8 @@ enum ring_flags {
     RING_BROADCAST = 1 << 0, /* the writer never waits; else it waits for the slowest reader */
     RING_MANY = 1 << 1,      /* many writers, one at a time by the lock; else a single one */
     RING_HOLD = 1 << 2,      /* not broadcast: what no reader has taken is not overwritten */
-    RING_FLAGS = (1 << 3) - 1
+    RING_ONE_READER = 1 << 3, /* not broadcast: shmd lets no second one in */
+    RING_FLAGS = (1 << 4) - 1
 };
 
 enum ring_kind { /* of a record; 0: not there yet */

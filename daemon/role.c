@@ -135,7 +135,7 @@ static void give(struct broker *b, struct channel *ch)
     const struct role *who;
     struct role *r;
 
-    while ((r = TAILQ_FIRST(&ch->waiting)) && !channel_has_writer(ch, &who)) {
+    while ((r = TAILQ_FIRST(&ch->waiting)) && !channel_is_taken(ch, JOIN_WRITER, &who)) {
         wait_over(r);
         if (role_begin(b, r) < 0) {
             tell(b, r, -EUSERS, "the channel has as many members as it was made for");
