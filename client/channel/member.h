@@ -25,6 +25,7 @@ struct member {
     uint32_t slot;
     uint32_t epoch; /* the ring's, before the role was asked for */
     bool stale;     /* shmd has ended the role */
+    bool closing;
     int epoll;      /* the descriptor, of those below and the connection; -1: not asked for */
     int event;      /* what shmd makes readable */
     int timer;      /* looks again every few milliseconds while there is no shmd to do that */
