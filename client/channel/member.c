@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define AGAIN_MS 250 /* to a shmd that has just come back */
+#define POKE_MS 1000 /* likewise, where somebody sleeps until it hears of us */
 #define REST_NS NS_PER_SECOND /* where that one did not answer: no call is to wait each time */
 
 struct join_frame {
@@ -158,9 +159,9 @@ void member_close(struct member *m)
 }
 
 /* Where there is no shmd it fails at once, and what follows works without. */
-static void connect_again(struct member *m)
+static void connect_again(struct member *m, int timeout_ms)
 {
-    struct deadline d = {.timeout_ms = AGAIN_MS};
+    struct deadline d = {.timeout_ms = timeout_ms};
     struct shmd *s = m->s;
 
     if (link_hung_up(s))
@@ -172,7 +173,7 @@ static void connect_again(struct member *m)
 
 int member_check(struct member *m)
 {
-    connect_again(m);
+    connect_again(m, AGAIN_MS);
     if (m->kind == JOIN_BLIND) /* shmd counts it only once it is told */
         return m->s->fd < 0 ? -EAGAIN : 0;
     if (atomic_load_explicit(&m->ring.slot[m->slot].role, memory_order_acquire) == m->role)
@@ -182,15 +183,15 @@ int member_check(struct member *m)
 }
 
 /* Not seen by a shmd that is away: who polls then looks by a timer. */
-void member_poke(struct member *m)
+bool member_poke(struct member *m)
 {
     struct deadline at_once = {.timeout_ms = 0};
     struct shmd *s = m->s;
 
     if (!m->closing) /* which never blocks */
-        connect_again(m);
+        connect_again(m, POKE_MS);
     if (s->fd < 0)
-        return;
+        return clock_ns(CLOCK_MONOTONIC) >= s->members_rest;
 
     const struct {
         struct wire_header header;
@@ -201,6 +202,9 @@ void member_poke(struct member *m)
                  .whom = m->kind == JOIN_WRITER ? POKE_READERS : POKE_WRITERS},
     };
 
-    if (link_send(s, &frame, sizeof(frame), &at_once) == LINK_LOST)
+    int r = link_send(s, &frame, sizeof(frame), &at_once);
+
+    if (r == LINK_LOST)
         link_close(s);
+    return r >= 0;
 }

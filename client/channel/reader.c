@@ -36,9 +36,9 @@ static int explain(struct shmd_reader *r, int error)
     }
 }
 
-static void poke(void *data)
+static bool poke(void *data)
 {
-    member_poke(data);
+    return member_poke(data);
 }
 
 static int changed(void *data)

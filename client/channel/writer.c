@@ -38,9 +38,9 @@ static int explain(struct shmd_writer *w, int error, size_t length)
     }
 }
 
-static void poke(void *data)
+static bool poke(void *data)
 {
-    member_poke(data);
+    return member_poke(data);
 }
 
 static int changed(void *data)
