@@ -57,6 +57,7 @@ enum shmd_channel_flags {
     /* Reliable: while there is no reader the writer overwrites nothing that no reader has taken, but
      * waits for one. A reader starts where the last one got to. */
     SHMD_HOLD = 1 << 2,
+    SHMD_ONE_READER = 1 << 3, /* reliable: one reader at a time, another one gets -EBUSY */
 };
 
 /* Start from SHMD_CHANNEL_INIT and set what differs. */
@@ -125,7 +126,8 @@ int shmd_send(struct shmd_writer *w, const void *bytes, size_t length, int timeo
  * Send without a copy: room for `length` bytes in the ring, to be filled in and then sent by
  * shmd_commit() with the bytes that it came to (at most `length`), or given back by shmd_abort().
  * Waits as shmd_send(). With SHMD_WRITERS_MANY the room is this process's own, and shmd_commit()
- * copies. -EBUSY (something is reserved already); -EINVAL (of shmd_commit(): nothing is reserved, or
+ * copies, for which it may wait for what is left of the time limit: after -ETIMEDOUT it may be tried
+ * again. -EBUSY (something is reserved already); -EINVAL (of shmd_commit(): nothing is reserved, or
  * less than that).
  */
 int shmd_reserve(struct shmd_writer *w, size_t length, void **ret, int timeout_ms);
@@ -141,8 +143,8 @@ void shmd_uncork(struct shmd_writer *w);
 
 /*
  * Become a reader. Where the kernel denies write access to a broadcast channel it is opened for
- * reading only: its writer then makes a system call for every message, and counters of this reader
- * are kept nowhere. Otherwise as shmd_writer_open().
+ * reading only: its writer then makes a system call for every message (two while this reader
+ * has a descriptor to poll), and counters of this reader are kept nowhere. Otherwise as shmd_writer_open().
  */
 int shmd_reader_open(struct shmd_reader **ret, struct shmd *s, const char *name,
                      const struct shmd_member_options *options, int timeout_ms);
@@ -158,7 +160,8 @@ int shmd_recv(struct shmd_reader *r, void *to, size_t room, size_t *length, int 
 
 /*
  * Receive without a copy: the message stands in the ring until shmd_release(). Peeking again
- * before that gives the one behind it, and so a batch. Results as of shmd_recv().
+ * before that gives the one behind it, and so a batch; it does not wait then, as the writer may
+ * wait for what was peeked. Results as of shmd_recv().
  */
 int shmd_peek(struct shmd_reader *r, const void **bytes, size_t *length, int timeout_ms);
 
@@ -174,8 +177,7 @@ uint64_t shmd_lost(const struct shmd_reader *r);
  * is worth while. Once it has been asked for, a call that returns -ETIMEDOUT with time limit 0 has
  * made it ready to tell of what comes next: so call until then, poll, and call again. It stays the
  * same for life and is closed with its owner. Blocks for the broker's reply the first time.
- * -EMFILE; -EDQUOT (the broker's limit of descriptors); -EPERM (a reader without write access has
- * none).
+ * -EMFILE; -EDQUOT (the broker's limit of descriptors).
  */
 int shmd_reader_fd(struct shmd_reader *r, int timeout_ms);
 int shmd_writer_fd(struct shmd_writer *w, int timeout_ms);
@@ -213,8 +215,17 @@ struct shmd_channel_status {
     uint64_t sent, bytes; /* messages, and bytes of them */
     uint64_t received;    /* by all readers that are there now */
     uint64_t lost;        /* likewise */
-    uint32_t reserved[8];
+    uint64_t unread;      /* SHMD_HOLD: messages that no reader has released */
+    uint32_t reserved[6];
 };
+
+/*
+ * Remove a channel, that very `segment`, unless other processes are members of it: of all who ask at
+ * a time one removes it, and who becomes a member keeps it. A member that has called
+ * shmd_writer_close() or shmd_reader_close() is none any more. Blocks for the reply. -EBUSY (others
+ * are members); -ENOENT or -EIDRM (it is gone); else as shmd_remove().
+ */
+int shmd_channel_remove(struct shmd *s, const struct shmd_segment *segment, int timeout_ms);
 
 /*
  * Look at a channel without disturbing it: needs read access, takes no lease and tells nobody.

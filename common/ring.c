@@ -44,7 +44,7 @@ uint64_t ring_segment_size(const struct ring_options *o)
 
     if (o->max_message == 0 || o->max_message > RING_MESSAGE_MAX || o->slots > RING_SLOTS_MAX ||
         o->flags & ~(uint32_t)RING_FLAGS ||
-        (o->flags & RING_BROADCAST && o->flags & RING_HOLD))
+        (o->flags & RING_BROADCAST && o->flags & (RING_HOLD | RING_ONE_READER)))
         return 0;
     if (strnlen(o->tag, sizeof(o->tag)) == sizeof(o->tag))
         return 0;
@@ -124,9 +124,9 @@ void ring_new_epoch(struct ring *r)
     ring_wake_writers(r);
 }
 
-void ring_blind(struct ring *r, int change)
+void ring_blind(struct ring *r, int readers, int polled)
 {
-    atomic_fetch_add(&r->header->blind, (uint32_t)change);
+    atomic_fetch_add(&r->header->blind, (uint32_t)readers + (uint32_t)polled * RING_POLLED);
 }
 
 void ring_take_slot(struct ring *r, uint32_t slot, uint32_t role, enum ring_member kind,

@@ -140,19 +140,54 @@ void channel_put(struct broker *b, struct channel *ch)
         forget(b, ch);
 }
 
-bool channel_has_writer(const struct channel *ch, const struct role **who)
+/* It says so in its slot before shmd hears of it. */
+static bool has_closed(const struct channel *ch, uint32_t slot)
 {
+    return slot != WIRE_NO_SLOT &&
+           atomic_load_explicit(&ch->ring.slot[slot].state, memory_order_acquire) == SLOT_LEFT;
+}
+
+int channel_left_slot(const struct channel *ch, bool writer)
+{
+    if (bit_first(ch->left) < 0)
+        return -1;
+    for (uint32_t i = 0; i < ch->ring.slots; i++)
+        if (bit_is(ch->left, i) && bit_is(ch->writers, i) == writer && !has_closed(ch, i))
+            return (int)i;
+    return -1;
+}
+
+bool channel_is_taken(const struct channel *ch, uint32_t kind, const struct role **who)
+{
+    bool writer = kind == JOIN_WRITER;
     const struct role *r;
 
     *who = NULL;
-    if (ch->ring.flags & RING_MANY)
+    if (writer ? ch->ring.flags & RING_MANY : !(ch->ring.flags & RING_ONE_READER))
         return false;
     TAILQ_FOREACH(r, &ch->roles, link)
-        if (r->kind == JOIN_WRITER) {
+        if (r->kind == kind && !has_closed(ch, r->slot)) {
             *who = r;
             return true;
         }
-    return bit_first(ch->writers) >= 0;
+    return channel_left_slot(ch, writer) >= 0;
+}
+
+bool channel_has_others(const struct channel *ch, const struct caller *c)
+{
+    const struct role *r;
+
+    TAILQ_FOREACH(r, &ch->roles, link)
+        if (r->caller != c && !has_closed(ch, r->slot))
+            return true;
+    TAILQ_FOREACH(r, &ch->waiting, link)
+        if (r->caller != c)
+            return true;
+    for (uint32_t i = 0; i < ch->ring.slots && bit_first(ch->left) >= 0; i++)
+        if (bit_is(ch->left, i) && !has_closed(ch, i) &&
+            atomic_load_explicit(&ch->ring.slot[i].pid, memory_order_relaxed) != (uint32_t)c->pid)
+            return true;
+    return false;
 }
 
 unsigned channel_poke(struct channel *ch, uint32_t whom)

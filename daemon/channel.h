@@ -108,8 +108,12 @@ bool channel_has_left(struct broker *b, const struct channel *ch);
 /* Free it if nothing of it needs to be remembered. */
 void channel_put(struct broker *b, struct channel *ch);
 
-/* Is the writer's place taken? `who`: by whom, NULL where that is a left member. */
-bool channel_has_writer(const struct channel *ch, const struct role **who);
+/* Is there a single place for that kind, and taken? `who`: by whom, NULL where that is a left member. */
+bool channel_is_taken(const struct channel *ch, uint32_t kind, const struct role **who);
+/* Are others than that caller members, or about to be? Who has closed in order is none any more. */
+bool channel_has_others(const struct channel *ch, const struct caller *c);
+/* The first left member of that kind which has not closed: its slot, -1. */
+int channel_left_slot(const struct channel *ch, bool writer);
 
 /* Roles. A place in a slot: -EUSERS: there is none. */
 struct role *role_new(struct channel *ch, struct caller *c, struct lease *l, uint32_t kind);

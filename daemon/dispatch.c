@@ -42,6 +42,7 @@ static const struct {
     [OP_JOIN] = {sizeof(struct wire_join), false, false, false, op_join},
     [OP_POLLFD] = {sizeof(struct wire_pollfd), false, false, false, op_pollfd},
     [OP_POKE] = {sizeof(struct wire_poke), false, false, true, op_poke},
+    [OP_DISBAND] = {sizeof(struct wire_target), true, false, false, op_disband},
 };
 
 int request_fail(struct request *rq, int error, const char *fmt, ...)

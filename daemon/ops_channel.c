@@ -34,7 +34,7 @@ int channel_same(struct request *rq, const struct ring_options *ring, uint64_t s
     if (c->max_message != ring->max_message)
         return differs(rq, e, "limit of a message (bytes)", c->max_message, ring->max_message);
     if (c->shape >> 8 != ring->slots)
-        return differs(rq, e, "number of slots", c->shape >> 8, ring->slots);
+        return differs(rq, e, "number of members", c->shape >> 8, ring->slots);
     if (e->size != size)
         return differs(rq, e, "room for messages (bytes in all)", e->size, size);
     return 0;
@@ -62,7 +62,7 @@ int op_channel(struct request *rq)
     w.create.size = ring.slots ? ring_segment_size(&ring) : 0;
     if (w.create.size == 0)
         return request_fail(rq, -EINVAL,
-                            "no channel: messages of 1 to %u bytes, 1 to %u slots, flags that are "
+                            "no channel: messages of 1 to %u bytes, 1 to %u members, flags that are "
                             "known and go together, and a ring that is not too large are possible",
                             RING_MESSAGE_MAX, RING_SLOTS_MAX);
     rq->body = &w.create;
@@ -104,17 +104,21 @@ static int find_channel(struct request *rq, const struct lease *l, bool read_onl
     return r < 0 ? request_fail(rq, r, "shmd cannot attach %s: %s", e->name, strerror(-r)) : 0;
 }
 
-static int busy(struct request *rq, const struct channel *ch, const struct role *writer)
+static int busy(struct request *rq, const struct channel *ch, bool writer, const struct role *who)
 {
-    if (writer)
-        return request_fail(rq, -EBUSY, "%s has a writer: process %d of user %u",
-                            rq->broker->table.entry[ch->index].name, writer->caller->pid,
-                            (unsigned)writer->caller->uid);
+    const char *name = rq->broker->table.entry[ch->index].name;
+    const char *kind = writer ? "writer" : "reader";
 
-    int slot = bit_first(ch->writers);
+    if (who)
+        return request_fail(rq, -EBUSY, "%s has a %s: process %d of user %u", name, kind,
+                            who->caller->pid, (unsigned)who->caller->uid);
 
-    return request_fail(rq, -EBUSY, "%s has a writer: process %u, which has not come back to this "
-                        "shmd yet", rq->broker->table.entry[ch->index].name,
+    int slot = channel_left_slot(ch, writer);
+
+    if (slot < 0)
+        return request_fail(rq, -EBUSY, "%s has a %s", name, kind);
+    return request_fail(rq, -EBUSY, "%s has a %s: process %u, which has not come back to this "
+                        "shmd yet", name, kind,
                         atomic_load_explicit(&ch->ring.slot[slot].pid, memory_order_relaxed));
 }
 
@@ -122,7 +126,7 @@ static int busy(struct request *rq, const struct channel *ch, const struct role 
 static int begin(struct request *rq, const struct wire_join *w, struct role *role)
 {
     struct channel *ch = role->channel;
-    const struct role *writer;
+    const struct role *who;
 
     if (w->role != 0 && w->kind != JOIN_BLIND)
         return role_resume(role, w->role, w->slot)
@@ -130,9 +134,9 @@ static int begin(struct request *rq, const struct wire_join *w, struct role *rol
                    : request_fail(rq, -ESTALE, "role %u has ended: join anew", w->role);
     channel_drop_lost(rq->broker, ch, rq->caller->pid);
     channels_poke(rq->broker);
-    if (w->kind == JOIN_WRITER && channel_has_writer(ch, &writer)) {
+    if (channel_is_taken(ch, w->kind, &who)) {
         if (!(w->flags & JOIN_WAIT))
-            return busy(rq, ch, writer);
+            return busy(rq, ch, w->kind == JOIN_WRITER, who);
         if (rq->caller->user->waits >= WAITS_USER_MAX)
             return request_fail(rq, -EDQUOT, "user %u waits in %u places, as many as shmd allows",
                                 (unsigned)rq->caller->uid, rq->caller->user->waits);
@@ -140,7 +144,7 @@ static int begin(struct request *rq, const struct wire_join *w, struct role *rol
         return REQUEST_E_LATER;
     }
     if (role_begin(rq->broker, role) < 0)
-        return request_fail(rq, -EUSERS, "%s has %u slots, and all are taken (slots)",
+        return request_fail(rq, -EUSERS, "%s has %u members, as many as it was made for",
                             rq->broker->table.entry[ch->index].name, ch->ring.slots);
     return 0;
 }
@@ -237,10 +241,39 @@ int op_pollfd(struct request *rq)
     } else {
         user->pollable++;
         b->channels.pollable++;
+        if (role->kind == JOIN_BLIND)
+            ring_blind(&role->channel->ring, 0, 1);
     }
     role->fd = ends[0];
     b->pass = ends[1];
     return 0;
+}
+
+/* Decided in here, as members are: who joins, and who removes what nobody has joined, cannot miss
+ * each other. */
+int op_disband(struct request *rq)
+{
+    const struct wire_target *target = rq->body;
+    struct broker *b = rq->broker;
+    struct channel *ch;
+    struct reg_entry *e;
+    struct shmid_ds ds;
+    int r = ops_find(rq, target, &e, &ds);
+
+    if (r == 0)
+        r = policy_control(rq, e, &ds, "remove");
+    if (r < 0)
+        return r;
+    if (!(e->flags & REG_CHANNEL))
+        return request_fail(rq, -EPROTOTYPE, "%s is no channel", e->name);
+    r = channel_of(b, e, &ch);
+    if (r < 0)
+        return request_fail(rq, r, "shmd cannot see the members of %s: %s", e->name, strerror(-r));
+
+    bool others = channel_has_others(ch, rq->caller);
+
+    channel_put(b, ch);
+    return others ? request_fail(rq, -EBUSY, "%s has other members", e->name) : op_remove(rq);
 }
 
 int op_poke(struct request *rq)

@@ -3,11 +3,12 @@
 #include "../lib/handle.h"
 #include "../shmd-channel.h"
 #include "ring.h"
+#include "ring_mem.h"
 
 #include <string.h>
 
 _Static_assert((int)SHMD_BROADCAST == RING_BROADCAST && (int)SHMD_WRITERS_MANY == RING_MANY &&
-                   (int)SHMD_HOLD == RING_HOLD,
+                   (int)SHMD_HOLD == RING_HOLD && (int)SHMD_ONE_READER == RING_ONE_READER,
                "flags differ");
 _Static_assert((int)SHMD_CHANNEL_WRITING == RING_WRITING && (int)SHMD_CHANNEL_CLOSED == RING_CLOSED &&
                    (int)SHMD_CHANNEL_DIED == RING_DIED,
@@ -26,10 +27,33 @@ EXPORT int shmd_channel_create(struct shmd *s, const char *name, const struct sh
 
     if (o->flags & ~(unsigned)RING_FLAGS)
         return handle_fail(s, -EINVAL, "unknown flags of a channel: %#x", o->flags);
+    if (o->flags & RING_HOLD && o->flags & RING_BROADCAST)
+        return handle_fail(s, -EINVAL, "a broadcast channel holds nothing back for a reader to come: SHMD_HOLD "
+                           "is of reliable ones");
     if (!memchr(o->tag, 0, sizeof(o->tag)))
         return handle_fail(s, -EINVAL, "a tag has at most %d characters", SHMD_TAG_SIZE - 1);
     memcpy(w.tag, o->tag, strlen(o->tag));
     return segment_create(s, &(struct creation){OP_CHANNEL, name, &o->segment, &w.create, sizeof(w)}, ret, &d);
+}
+
+EXPORT int shmd_channel_remove(struct shmd *s, const struct shmd_segment *segment, int timeout_ms)
+{
+    struct deadline d = {.timeout_ms = timeout_ms};
+    struct wire_segment was;
+    struct target target;
+    struct reply reply;
+    bool resent;
+    int r = handle_target(s, segment->name, &target);
+
+    if (r < 0)
+        return r;
+    target.wire.instance = segment->instance;
+    r = call_reply(s, &(struct question){OP_DISBAND, &target.wire, sizeof(target.wire), target.name}, &reply,
+                   &resent, &d);
+    if (r < 0)
+        return r;
+    r = reply_take(s, &reply, &was, sizeof(was));
+    return r == -ENOENT && resent ? 0 : r; /* the first one was heard, its reply was lost */
 }
 
 /* What stands in a ring that others write to: each number is read once, and only told. */
@@ -63,7 +87,8 @@ static int look_at_members(const struct ring *r, struct shmd_channel_status *to,
     int e = 0;
 
     for (uint32_t i = 0; i < r->slots && e == 0; i++) {
-        if (atomic_load_explicit(&r->slot[i].role, memory_order_acquire) == 0)
+        if (atomic_load_explicit(&r->slot[i].role, memory_order_acquire) == 0 ||
+            atomic_load_explicit(&r->slot[i].state, memory_order_relaxed) == SLOT_LEFT)
             continue;
         look_at(r, &r->slot[i], &m);
         to->readers += !m.is_writer;
@@ -74,6 +99,29 @@ static int look_at_members(const struct ring *r, struct shmd_channel_status *to,
             e = each(&m, data);
     }
     return e;
+}
+
+/* Messages from the furthest that any reader has got to. */
+static uint64_t count_unread(const struct ring *r)
+{
+    uint64_t at = MAX(ring_load_acquire(&r->header->tail), ring_load_acquire(&r->header->consumed));
+    uint64_t head = ring_load_acquire(&r->header->head), from, count = 0;
+    struct ring_entry e;
+
+    for (uint32_t i = 0; i < r->slots; i++) {
+        uint64_t position = ring_load_acquire(&r->slot[i].position);
+
+        if (ring_load_acquire(&r->slot[i].state) == SLOT_ACTIVE && position > at &&
+            position - head + r->size <= 2 * r->size) /* `head` may lag behind by a ring */
+            at = position;
+    }
+    at &= ~(uint64_t)(RING_GRAIN - 1);
+    for (from = at; at - from < r->size; at = e.next) {
+        if (!ring_parse(r, at, ring_load_acquire(ring_word(r, at)), &e) || e.kind == 0 || e.kind == RING_OPEN)
+            break;
+        count += e.kind == (uint32_t)RING_READY;
+    }
+    return count;
 }
 
 static void look_at_all(const struct ring *r, struct shmd_channel_status *to)
@@ -92,6 +140,7 @@ static void look_at_all(const struct ring *r, struct shmd_channel_status *to)
                   (atomic_load_explicit(&h->writer_asleep, memory_order_relaxed) ? 2u : 0u);
     to->sent = number(&h->sent);
     to->bytes = number(&h->bytes);
+    to->unread = r->flags & RING_HOLD ? count_unread(r) : 0;
 }
 
 EXPORT int shmd_channel_stat(struct shmd *s, const char *name, struct shmd_channel_status *ret,

@@ -80,8 +80,6 @@ int member_fd(struct member *m, struct deadline *d)
 {
     int r;
 
-    if (m->kind == JOIN_BLIND)
-        return handle_fail(m->s, -EPERM, "a reader without write access cannot ask to be woken");
     if (m->epoll >= 0)
         return m->epoll;
     r = make(m);

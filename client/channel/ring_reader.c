@@ -148,8 +148,8 @@ static bool raise_flag(struct ring_reader *r, uint32_t bit)
 {
     struct ring_header *h = r->ring.header;
 
-    if (!r->slot)
-        return true;
+    if (!r->slot) /* what it would raise, shmd has noted; it shall be seen */
+        return ring_wait_barrier();
     atomic_fetch_or(&h->readers_asleep, bit);
     ring_stored();
     return atomic_load(&h->fencing) ? true : ring_wait_barrier();
@@ -239,8 +239,9 @@ static inline void step(struct ring_reader *r, const struct ring_entry *e)
 
 int ring_peek(struct ring_reader *r, const void **bytes, uint32_t *length, struct deadline *d)
 {
+    struct deadline at_once = {.timeout_ms = 0};
     struct ring_entry e;
-    int got = next(r, &e, false, d);
+    int got = next(r, &e, false, r->peeked ? &at_once : d);
 
     if (got != LOOK_READY)
         return got;

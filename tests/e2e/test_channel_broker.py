@@ -25,7 +25,7 @@ from wire import F, Closed, Refused, Wire, frame, pack
 CAROL = 10003
 LAB = 10050
 READER, WRITER, BLIND = F.JOIN_READER, F.JOIN_WRITER, F.JOIN_BLIND
-BROADCAST, MANY, HOLD = 1, 2, 4
+BROADCAST, MANY, HOLD, ONE_READER = 1, 2, 4, 8
 CONFIG = """[shmd]
 socket_mode = 0666
 [namespace lab]
@@ -248,7 +248,7 @@ def test_made(b, rings):
 
 @pytest.mark.parametrize("other, word", [
     ({"ring_flags": BROADCAST}, "kind"), ({"max_message": 65}, "limit of a message"),
-    ({"messages": 1000}, "room"), ({"slots": 5}, "slots"), ({"version": 1}, "version"),
+    ({"messages": 1000}, "room"), ({"slots": 5}, "members"), ({"version": 1}, "version"),
     ({"tag": "x"}, "tag")], ids=lambda v: v if isinstance(v, str) else "")
 def test_opened_only_as_it_is(b, other, word):
     with b.connect(ALICE) as alice:
@@ -287,7 +287,7 @@ def test_options_survive(b, rings):
 
 
 @pytest.mark.parametrize("bad", [
-    {"ring_flags": 8}, {"max_message": 0}, {"max_message": (1 << 29) + 1}, {"ring_flags": BROADCAST | HOLD}, {"slots": 0},
+    {"ring_flags": 16}, {"ring_flags": BROADCAST | ONE_READER}, {"max_message": 0}, {"max_message": (1 << 29) + 1}, {"ring_flags": BROADCAST | HOLD}, {"slots": 0},
     {"slots": 1025}, {"messages": (1 << 32) - 1, "max_message": 1 << 29}, {"tag": "t" * 20},
     {"tag": b"a\0b"}, {"size": 4096}, {"mode": 0o460}], ids=str)
 def test_no_sense(b, bad):
@@ -373,7 +373,7 @@ def test_refusals(b, members):
     r("attach", "lab/c", lease=5)
     with pytest.raises(Refused) as e:
         r("join", READER, lease=5)
-    assert e.value.errno == errno.EUSERS and "3 slots" in e.value.text
+    assert e.value.errno == errno.EUSERS and "3 members" in e.value.text
     assert answer(r, "poke", 3, lease=3) == errno.EINVAL
 
 
@@ -395,6 +395,60 @@ def test_many_writers(b, members):
     assert one.enter("lab/c", WRITER)[0] != two.enter("lab/c", WRITER)[0]
     two("attach", "lab/c", lease=2)
     assert answer(two, "join", WRITER, lease=2) == errno.EUSERS
+
+
+def test_one_reader(b, members, rings):
+    """Until it is gone or has said so in its slot, though shmd has not heard of that yet."""
+    with b.connect(ALICE) as alice:
+        ring = rings(alice.channel("lab/c", ONE_READER).shmid)
+    one, two, three = members(ALICE), members(BOB), members(BOB)
+    role, slot = one.enter("lab/c", READER)
+    two.enter("lab/c", WRITER)
+    three("attach", "lab/c")
+    assert answer(three, "join", READER) == errno.EBUSY
+    assert str(one.pid) in why(three, "join", READER, number=errno.EBUSY)
+    ring.put("state", LEFT, slot)
+    assert three("join", READER).slot != slot
+    assert ring.get("role", slot) == role
+
+
+@pytest.mark.parametrize("kind", [READER, WRITER, BLIND])
+def test_disband(b, members, rings, kind):
+    """Only by who may remove it, while nobody else is a member, and that very segment."""
+    with b.connect(ALICE) as alice:
+        c = alice.channel("lab/c", BROADCAST)
+        ring = rings(c.shmid)
+        one, other = members(ALICE), members(BOB)
+        one.enter("lab/c", READER)
+        role, slot = other.enter("lab/c", kind)
+        assert answer(one, "disband", "lab/c") == errno.EBUSY
+        assert answer(other, "disband", "lab/c") == errno.EPERM
+        if kind == BLIND:
+            other("detach")
+        else:
+            ring.put("state", LEFT, slot)  # it has closed, and shmd has not heard of it yet
+        assert answer(one, "disband", "lab/c", instance=c.instance + 1) == errno.ENOENT
+        assert one("disband", "lab/c", instance=c.instance).instance == c.instance
+        assert answer(one, "disband", "lab/c") == errno.ENOENT
+        alice.create("lab/x", 4096)
+        assert answer(one, "disband", "lab/x") == errno.EPROTOTYPE
+
+
+def test_disband_after_a_restart(b, members):
+    """Who was a member of the earlier shmd still is."""
+    with b.connect(ALICE) as alice:
+        alice.channel("lab/c")
+    w = members(ALICE)
+    role, slot = w.enter("lab/c", WRITER)
+    b.kill()
+    b.start()
+    with b.connect(ALICE) as alice:
+        assert answer(alice.disband, "lab/c") == errno.EBUSY
+        assert w.again("lab/c", WRITER, role, slot) == (role, slot)
+        assert answer(alice.disband, "lab/c") == errno.EBUSY
+        w("detach")
+        w("ping")
+        alice.disband("lab/c")
 
 
 # Waited for.

@@ -33,6 +33,7 @@ REQUESTS = {  # one of each kind, none of which changes anything
     "JOIN": pack("join", lease=9, kind=F.JOIN_READER),
     "POLLFD": pack("pollfd", lease=9),
     "POKE": pack("poke", lease=9, whom=F.POKE_READERS),
+    "DISBAND": pack("target", **NAMED),
 }
 
 
@@ -311,7 +312,7 @@ def test_random_frames(broker):
         elif name == "create":
             values["size"] = rnd.choice([0, 1 << 63])
         if name == "channel" and rnd.random() < 0.9:
-            values.update(size=0, ring_flags=rnd.randrange(8), max_message=64, messages=8, slots=2)
+            values.update(size=0, ring_flags=rnd.randrange(16), max_message=64, messages=8, slots=2)
         elif name == "channel":
             values["messages"] = rnd.choice([0, (1 << 32) - 1])
         return values

@@ -20,7 +20,7 @@ PAGE_HOLDERS = 64
 REPORT_PROBLEMS = 48
 
 OPS = ["HELLO", "PING", "CREATE", "OPEN", "ATTACH", "DETACH", "STAT", "SET", "REMOVE", "LIST", "INFO",
-       "WHO", "WATCH", "EVENT", "FSCK", "CHANNEL", "JOIN", "POLLFD", "POKE"]
+       "WHO", "WATCH", "EVENT", "FSCK", "CHANNEL", "JOIN", "POLLFD", "POKE", "DISBAND"]
 OP = {name: number for number, name in enumerate(OPS, 1)}
 FLAGS = {
     "FRAME_NOREPLY": 1,
@@ -101,7 +101,8 @@ STRUCTS = {
 # What a request carries.
 BODIES = {"HELLO": "hello", "CREATE": "create", "OPEN": "open", "ATTACH": "attach", "DETACH": "detach",
           "STAT": "target", "SET": "set", "REMOVE": "target", "LIST": "list", "WHO": "who", "WATCH": "watch",
-          "FSCK": "fsck", "CHANNEL": "channel", "JOIN": "join", "POLLFD": "pollfd", "POKE": "poke"}
+          "FSCK": "fsck", "CHANNEL": "channel", "JOIN": "join", "POLLFD": "pollfd", "POKE": "poke",
+          "DISBAND": "target"}
 
 
 def flat(fields):
@@ -353,6 +354,9 @@ class Wire:
 
     def remove(self, where):
         return unpack("segment", self.call("REMOVE", pack("target", **target(where))))
+
+    def disband(self, where, instance=0):
+        return unpack("segment", self.call("DISBAND", pack("target", instance=instance, **target(where))))
 
     def list(self):
         ret, cursor = [], 0

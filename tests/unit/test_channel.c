@@ -144,7 +144,7 @@ static void test_slots_and_numbers(void **state)
     struct channel *ch = caller_find_lease(&alice, 1)->role->channel;
     const struct role *who;
 
-    assert_true(channel_has_writer(ch, &who));
+    assert_true(channel_is_taken(ch, JOIN_WRITER, &who));
     assert_int_equal(who->slot, 0);
     assert_int_equal(caller_add_lease(&alice, &broker.table, e, 99, 0), 0);
     broker.leases++;
