@@ -66,11 +66,8 @@ static void end_left(struct broker *b, struct channel *ch, uint32_t slot)
 
     bit_clear(ch->left, slot);
     bit_clear(ch->writers, slot);
-    if (writer)
-        ring_end_writer(&ch->ring, slot, role);
-    else
-        ring_end_reader(&ch->ring, slot, role);
-    channel_ended(b, ch, writer);
+    ring_end(&ch->ring, slot, role, writer ? MEMBER_WRITER : MEMBER_READER);
+    channel_ended(b, ch, writer ? JOIN_WRITER : JOIN_READER);
 }
 
 /* Of a process that joins anew. One that had got its role would announce it, or have begun. */

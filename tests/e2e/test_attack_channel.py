@@ -20,7 +20,7 @@ import pytest
 import member as programs_of
 import shmd
 import sysv
-from bare import ALICE, BOB, answer, start_as_daemon
+from bare import ALICE, BOB, Bare, start_as_daemon
 from test_channel_broker import BROADCAST, CONFIG, HEADER_SIZE, LAB, MANY, READER, SLOT_SIZE, WRITER, Member, Ring
 from wire import F, OP
 
@@ -188,6 +188,41 @@ def test_garbage_at_random(b, made, flags):
     carol.do("reader", "lab/sane", 0, 0)
     alice.do("send", 5, 64, 0)
     assert carol.do("recv", 5, 0)[1] == "5"
+
+
+def test_many_that_end_at_once(b, made):
+    """Those who sleep on a bell, perhaps thousands of his threads, are woken once for all of them."""
+    with b.connect(ALICE) as alice, b.connect(BOB) as bob:
+        c = bob.channel("c", slots=1000)
+        for lease in range(1, 1001):
+            bob.attach("10002/c", lease=lease)
+            bob.join(READER, lease=lease)
+        ring = made.ring(c.shmid)
+        before = ring.get("writer_bell")
+        bob.close()
+        while ring.get("role", 0) or ring.get("role", 999):
+            alice.ping()
+        alice.ping()
+    assert ring.get("writer_bell") == before + 1
+
+
+def test_a_child_outlives_a_member(b, made):
+    """It has the connection and the segment still; the part of its parent has ended all the same."""
+    with Bare(BOB, groups=[LAB]) as bob:
+        alice = made.member()
+        alice.do("create", NAME, 0, 64, 16, 4)
+        assert bob("ask", b.socket, "attach", NAME) == bob("ask", b.socket, "join", WRITER) == 0
+        shmid, = sysv.segments().keys() - {b.registry}
+        assert bob("hold", shmid) == 0
+        ring = made.ring(shmid)
+        ring.put("writer", ring.get("role", 0) << 32 | 1)
+        alice.do("reader", NAME, 0, 0)
+        child = bob("fork")
+        try:
+            bob.kill()
+            alice.do("recv", 1, 20000, expect=errno.EOWNERDEAD)
+        finally:
+            os.kill(child, signal.SIGKILL)
 
 
 # A shmd that means harm. Between libshmd and an honest one stands one that changes what comes back.
