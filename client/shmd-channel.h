@@ -126,7 +126,8 @@ int shmd_send(struct shmd_writer *w, const void *bytes, size_t length, int timeo
  * Send without a copy: room for `length` bytes in the ring, to be filled in and then sent by
  * shmd_commit() with the bytes that it came to (at most `length`), or given back by shmd_abort().
  * Waits as shmd_send(). With SHMD_WRITERS_MANY the room is this process's own, and shmd_commit()
- * copies. -EBUSY (something is reserved already); -EINVAL (of shmd_commit(): nothing is reserved, or
+ * copies, for which it may wait for what is left of the time limit: after -ETIMEDOUT it may be tried
+ * again. -EBUSY (something is reserved already); -EINVAL (of shmd_commit(): nothing is reserved, or
  * less than that).
  */
 int shmd_reserve(struct shmd_writer *w, size_t length, void **ret, int timeout_ms);
@@ -142,8 +143,8 @@ void shmd_uncork(struct shmd_writer *w);
 
 /*
  * Become a reader. Where the kernel denies write access to a broadcast channel it is opened for
- * reading only: its writer then makes a system call for every message, and counters of this reader
- * are kept nowhere. Otherwise as shmd_writer_open().
+ * reading only: its writer then makes a system call for every message (two while this reader
+ * has a descriptor to poll), and counters of this reader are kept nowhere. Otherwise as shmd_writer_open().
  */
 int shmd_reader_open(struct shmd_reader **ret, struct shmd *s, const char *name,
                      const struct shmd_member_options *options, int timeout_ms);
@@ -159,7 +160,8 @@ int shmd_recv(struct shmd_reader *r, void *to, size_t room, size_t *length, int 
 
 /*
  * Receive without a copy: the message stands in the ring until shmd_release(). Peeking again
- * before that gives the one behind it, and so a batch. Results as of shmd_recv().
+ * before that gives the one behind it, and so a batch; it does not wait then, as the writer may
+ * wait for what was peeked. Results as of shmd_recv().
  */
 int shmd_peek(struct shmd_reader *r, const void **bytes, size_t *length, int timeout_ms);
 
@@ -175,8 +177,7 @@ uint64_t shmd_lost(const struct shmd_reader *r);
  * is worth while. Once it has been asked for, a call that returns -ETIMEDOUT with time limit 0 has
  * made it ready to tell of what comes next: so call until then, poll, and call again. It stays the
  * same for life and is closed with its owner. Blocks for the broker's reply the first time.
- * -EMFILE; -EDQUOT (the broker's limit of descriptors); -EPERM (a reader without write access has
- * none).
+ * -EMFILE; -EDQUOT (the broker's limit of descriptors).
  */
 int shmd_reader_fd(struct shmd_reader *r, int timeout_ms);
 int shmd_writer_fd(struct shmd_writer *w, int timeout_ms);

@@ -124,9 +124,9 @@ void ring_new_epoch(struct ring *r)
     ring_wake_writers(r);
 }
 
-void ring_blind(struct ring *r, int change)
+void ring_blind(struct ring *r, int readers, int polled)
 {
-    atomic_fetch_add(&r->header->blind, (uint32_t)change);
+    atomic_fetch_add(&r->header->blind, (uint32_t)readers + (uint32_t)polled * RING_POLLED);
 }
 
 void ring_take_slot(struct ring *r, uint32_t slot, uint32_t role, enum ring_member kind,

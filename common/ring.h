@@ -35,15 +35,15 @@
  * place is lost and it takes a later one. So either the writer sees the reader, or the reader sees
  * that. It then becomes SLOT_ACTIVE, and nobody overwrites it any more.
  *
- * A writer may die between storing `claimed` and going back. Its successor takes the places of those
- * that are ACTIVE as agreed, and leaves those aside that are still JOINING and too far behind. One
- * of those may be just becoming ACTIVE: so a reader reads `epoch` first, and again, behind a
+ * A writer may die between storing `claimed` and going back. Its successor takes the places of
+ * those that are ACTIVE as agreed, and leaves those aside that are still JOINING and too far
+ * behind. One of those may be just becoming ACTIVE: so a reader reads `epoch` first, and again, behind a
  * fence, once it is ACTIVE; if it has changed it joins anew. shmd adds to `epoch` before a dead
  * writer's role or lock can go to another one, which reads it, fence, then looks at the slots.
  *
- * For a reader that may lose messages (of a broadcast, or one without a slot) `claimed` is the check
- * after the copy: what is more than the ring's size below it may have been overwritten. `tail` is
- * a record that is surely still there, stored before `claimed`; not always the oldest, as a writer
+ * For a reader that may lose messages (of a broadcast, or one without a slot) `claimed` is the
+ * check after the copy: what is more than the ring's size below it may have been overwritten.
+ * `tail` is a record that is surely still there, stored before `claimed`; not always the oldest, as a writer
  * knows the first record of each 64th of the ring only, so that it need not read what it is about
  * to overwrite. What RING_HOLD keeps begins at `consumed`, if `claimed` says that it is there.
  *
@@ -59,8 +59,8 @@
  * fence only where they could not register. A reader that moves on while it joins rings as well: a
  * writer may have gone to sleep because of where it stood before.
  * A flag is shared, so nobody lowers it but who rings; at worst somebody rings for nothing.
- * A reader that may not write cannot raise a flag: shmd counts it in `blind`, and then every message
- * rings.
+ * A reader that may not write cannot raise a flag: shmd counts it in `blind`, and then every
+ * message rings.
  *
  * Many writers. The lock holds the role of who has it. All that the next one needs stands in the
  * header, so that each locking is a taking over; a dead one's lock is freed by shmd.
@@ -116,14 +116,16 @@ enum ring_slot_state {
 
 enum ring_member { MEMBER_READER = 1, MEMBER_WRITER = 2 };
 
+#define RING_POLLED 0x10000u /* of `blind` */
+
 enum ring_asleep { /* bits of a flag */
     ASLEEP_FUTEX = 1 << 0,
-    ASLEEP_POLL = 1 << 1, /* in poll, epoll and so on: shmd is to be asked to write to the eventfd */
+    ASLEEP_POLL = 1 << 1, /* in poll, epoll and so on: shmd is to write to the eventfd */
 };
 
 /*
- * One member's: every reader and writer that may write has one. `role`, `kind`, `pid` and `start` are
- * shmd's, by which a shmd that was started anew finds out who has died meanwhile; the rest is
+ * One member's: every reader and writer that may write has one. `role`, `kind`, `pid` and `start`
+ * are shmd's, by which a shmd that was started anew finds out who has died meanwhile; the rest is
  * the member's own.
  */
 struct ring_slot {
@@ -170,7 +172,7 @@ struct ring_header {
     /* shmd's and the writer's. */
     _Atomic uint64_t writer; /* role << 32 | enum ring_writer_state; of the last one, where many */
     _Atomic uint32_t writers; /* of many: how many there are */
-    _Atomic uint32_t blind;   /* readers that may not write */
+    _Atomic uint32_t blind;   /* readers that may not write; in units of RING_POLLED, those that poll */
     _Atomic uint64_t consumed; /* RING_HOLD: the furthest that a reader which went had got */
     _Atomic uint32_t epoch;    /* shmd adds 1 where members shall make themselves known again */
     _Atomic uint32_t slots_used; /* no slot from this one on was ever given out */
@@ -239,14 +241,15 @@ int ring_init(struct ring *r, void *segment, uint64_t size);
  * shmd's own tables, and slot < r->slots.
  */
 /* Give a slot out; what stood there is overwritten. */
-void ring_take_slot(struct ring *r, uint32_t slot, uint32_t role, enum ring_member kind, uint32_t pid,
-                    uint64_t start);
+void ring_take_slot(struct ring *r, uint32_t slot, uint32_t role, enum ring_member kind,
+                    uint32_t pid, uint64_t start);
 /* A reader has gone; true: without having said so. Whoever waits for it goes on. */
 bool ring_end_reader(struct ring *r, uint32_t slot, uint32_t role);
 /* A writer has gone, likewise. Readers wake; the lock is free again. */
 bool ring_end_writer(struct ring *r, uint32_t slot, uint32_t role);
-/* A reader that may not write has come (+1) or gone (-1). */
-void ring_blind(struct ring *r, int change);
+/* Readers that may not write: how many come (or, negative, go), and how many of them do so with a
+ * descriptor to poll. */
+void ring_blind(struct ring *r, int readers, int polled);
 /* Ring the readers' bell, or the writers': something that they are to look at has happened. */
 void ring_wake_readers(struct ring *r);
 void ring_wake_writers(struct ring *r);

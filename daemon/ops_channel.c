@@ -34,7 +34,7 @@ int channel_same(struct request *rq, const struct ring_options *ring, uint64_t s
     if (c->max_message != ring->max_message)
         return differs(rq, e, "limit of a message (bytes)", c->max_message, ring->max_message);
     if (c->shape >> 8 != ring->slots)
-        return differs(rq, e, "number of slots", c->shape >> 8, ring->slots);
+        return differs(rq, e, "number of members", c->shape >> 8, ring->slots);
     if (e->size != size)
         return differs(rq, e, "room for messages (bytes in all)", e->size, size);
     return 0;
@@ -62,7 +62,7 @@ int op_channel(struct request *rq)
     w.create.size = ring.slots ? ring_segment_size(&ring) : 0;
     if (w.create.size == 0)
         return request_fail(rq, -EINVAL,
-                            "no channel: messages of 1 to %u bytes, 1 to %u slots, flags that are "
+                            "no channel: messages of 1 to %u bytes, 1 to %u members, flags that are "
                             "known and go together, and a ring that is not too large are possible",
                             RING_MESSAGE_MAX, RING_SLOTS_MAX);
     rq->body = &w.create;
@@ -144,7 +144,7 @@ static int begin(struct request *rq, const struct wire_join *w, struct role *rol
         return REQUEST_E_LATER;
     }
     if (role_begin(rq->broker, role) < 0)
-        return request_fail(rq, -EUSERS, "%s has %u slots, and all are taken (slots)",
+        return request_fail(rq, -EUSERS, "%s has %u members, as many as it was made for",
                             rq->broker->table.entry[ch->index].name, ch->ring.slots);
     return 0;
 }
@@ -241,6 +241,8 @@ int op_pollfd(struct request *rq)
     } else {
         user->pollable++;
         b->channels.pollable++;
+        if (role->kind == JOIN_BLIND)
+            ring_blind(&role->channel->ring, 0, 1);
     }
     role->fd = ends[0];
     b->pass = ends[1];

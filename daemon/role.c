@@ -51,7 +51,7 @@ int role_begin(struct broker *b, struct role *r)
     r->number = next_number(b);
     r->slot = slot;
     if (r->kind == JOIN_BLIND) {
-        ring_blind(&ch->ring, 1);
+        ring_blind(&ch->ring, 1, 0);
     } else {
         if (r->caller->start == 0)
             r->caller->start = process_start(r->caller->pid);
@@ -138,7 +138,7 @@ static void give(struct broker *b, struct channel *ch)
     while ((r = TAILQ_FIRST(&ch->waiting)) && !channel_is_taken(ch, JOIN_WRITER, &who)) {
         wait_over(r);
         if (role_begin(b, r) < 0) {
-            tell(b, r, -EUSERS, "all slots of the channel are taken");
+            tell(b, r, -EUSERS, "the channel has as many members as it was made for");
             role_drop(r);
         } else {
             tell(b, r, 0, NULL);
@@ -163,7 +163,7 @@ static void end_in_ring(struct role *r)
     else if (r->kind == JOIN_READER)
         ring_end_reader(ring, r->slot, r->number);
     else
-        ring_blind(ring, -1);
+        ring_blind(ring, -1, r->fd >= 0 ? -1 : 0);
 }
 
 void role_finish(struct broker *b, struct role *r, bool goes)
@@ -181,13 +181,13 @@ void role_finish(struct broker *b, struct role *r, bool goes)
     TAILQ_REMOVE(&ch->roles, r, link);
     if (r->slot != WIRE_NO_SLOT)
         bit_clear(ch->taken, r->slot);
+    if (!b->ending) /* else the next shmd will find it in its slot */
+        end_in_ring(r);
     if (r->fd >= 0) {
         close(r->fd);
         r->caller->user->pollable--;
         b->channels.pollable--;
     }
-    if (!b->ending) /* else the next shmd will find it in its slot */
-        end_in_ring(r);
     role_drop(r);
     if (!b->ending)
         channel_ended(b, ch, writer);

@@ -27,6 +27,9 @@ EXPORT int shmd_channel_create(struct shmd *s, const char *name, const struct sh
 
     if (o->flags & ~(unsigned)RING_FLAGS)
         return handle_fail(s, -EINVAL, "unknown flags of a channel: %#x", o->flags);
+    if (o->flags & RING_HOLD && o->flags & RING_BROADCAST)
+        return handle_fail(s, -EINVAL, "a broadcast channel holds nothing back for a reader to come: SHMD_HOLD "
+                           "is of reliable ones");
     if (!memchr(o->tag, 0, sizeof(o->tag)))
         return handle_fail(s, -EINVAL, "a tag has at most %d characters", SHMD_TAG_SIZE - 1);
     memcpy(w.tag, o->tag, strlen(o->tag));

@@ -30,6 +30,8 @@ struct member {
     uint32_t links; /* the connection, of those of `s`, over which `event` came */
 };
 
+#define MEMBER_LOOKS 8 /* in a call that does not wait: what is there may be gone again */
+
 /* As ring_reader_start() takes it: -1 for a reader that may not write. */
 static inline int member_slot(const struct member *m)
 {
@@ -60,4 +62,6 @@ int member_fd(struct member *m, struct deadline *d);
 
 /* Before somebody polls: forget old wake-ups, and see that new ones can come. */
 void member_poll_begin(struct member *m);
+/* What there is to wait for nobody can tell: look again in a few milliseconds. */
+void member_poll_soon(struct member *m);
 void member_poll_end(struct member *m);

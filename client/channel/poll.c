@@ -8,10 +8,12 @@
 
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/timerfd.h>
 
 #define LOOK_AGAIN_MS 10
 #define ASK_MS 100 /* shmd for another one, in a call that should not wait */
+#define READS_MAX 64 /* more than the queue of an honest shmd holds */
 
 static int add(struct member *m, int fd)
 {
@@ -78,8 +80,6 @@ int member_fd(struct member *m, struct deadline *d)
 {
     int r;
 
-    if (m->kind == JOIN_BLIND)
-        return handle_fail(m->s, -EPERM, "a reader without write access cannot ask to be woken");
     if (m->epoll >= 0)
         return m->epoll;
     r = make(m);
@@ -90,7 +90,8 @@ int member_fd(struct member *m, struct deadline *d)
     return r < 0 ? r : m->epoll;
 }
 
-/* Forget what it was readable for; one that has hung up is of no use. */
+/* Forget what it was readable for; one that has hung up is of no use, nor one that is no socket.
+ * Whatever came here, this does not wait. */
 static void drain(struct member *m)
 {
     char bytes[64];
@@ -98,11 +99,18 @@ static void drain(struct member *m)
 
     if (m->event < 0)
         return;
-    do
-        n = read(m->event, bytes, sizeof(bytes));
-    while (n > 0 || (n < 0 && errno == EINTR));
-    if (n == 0 || errno != EAGAIN)
+    for (int i = 0; i < READS_MAX; i++) {
+        n = recv(m->event, bytes, sizeof(bytes), MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno != EINTR))
+            break;
+    }
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
         close(STEAL_FD(m->event));
+}
+
+void member_poll_soon(struct member *m)
+{
+    look_again(m, true);
 }
 
 void member_poll_begin(struct member *m)

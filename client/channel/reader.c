@@ -92,25 +92,30 @@ EXPORT struct shmd_reader *shmd_reader_close(struct shmd_reader *r)
 
 /* Nothing is there, and the caller does not wait: if it polls, see that it is told. True: look
  * again. */
-static bool arm(struct shmd_reader *r, int error, int timeout_ms)
+static bool arm(struct shmd_reader *r, int error, int timeout_ms, int *looks)
 {
     if (error != -ETIMEDOUT || timeout_ms != 0 || r->member.epoll < 0)
         return false;
     member_poll_begin(&r->member);
-    return ring_reader_arm(&r->ring) > 0;
+    if (ring_reader_arm(&r->ring) <= 0)
+        return false;
+    if (++*looks <= MEMBER_LOOKS)
+        return true;
+    member_poll_soon(&r->member); /* somebody makes it come and go */
+    return false;
 }
 
 EXPORT int shmd_recv(struct shmd_reader *r, void *to, size_t room, size_t *length, int timeout_ms)
 {
     struct deadline d = {.timeout_ms = timeout_ms};
     uint32_t got;
-    int e;
+    int e, looks = 0;
 
     if (r->member.stale)
         return explain(r, -ESTALE);
     do
         e = ring_recv(&r->ring, to, (uint32_t)MIN(room, UINT32_MAX), &got, &d);
-    while (e < 0 && arm(r, e, timeout_ms));
+    while (e < 0 && arm(r, e, timeout_ms, &looks));
     if (e > 0 || e == -EMSGSIZE)
         *length = got;
     return e < 0 ? explain(r, e) : e;
@@ -120,13 +125,13 @@ EXPORT int shmd_peek(struct shmd_reader *r, const void **bytes, size_t *length, 
 {
     struct deadline d = {.timeout_ms = timeout_ms};
     uint32_t got;
-    int e;
+    int e, looks = 0;
 
     if (r->member.stale)
         return explain(r, -ESTALE);
     do
         e = ring_peek(&r->ring, bytes, &got, &d);
-    while (e < 0 && arm(r, e, timeout_ms));
+    while (e < 0 && arm(r, e, timeout_ms, &looks));
     if (e > 0)
         *length = got;
     return e < 0 ? explain(r, e) : e;

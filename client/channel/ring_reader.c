@@ -5,6 +5,8 @@
 
 #define JUMPS 16       /* a writer that laps a reader at each step gets it to the newest message */
 #define BLIND_STEP_MS 10 /* of a sleeper whom nobody may be able to see */
+#define FOLLOW_STEP (16u << 10) /* bytes that a writer copies faster than in FOLLOW_NS */
+#define FOLLOW_NS 50000u
 
 int ring_look(struct ring_reader *r, struct ring_entry *e)
 {
@@ -146,8 +148,8 @@ static bool raise_flag(struct ring_reader *r, uint32_t bit)
 {
     struct ring_header *h = r->ring.header;
 
-    if (!r->slot)
-        return true;
+    if (!r->slot) /* what it would raise, shmd has noted; it shall be seen */
+        return ring_wait_barrier();
     atomic_fetch_or(&h->readers_asleep, bit);
     ring_stored();
     return atomic_load(&h->fencing) ? true : ring_wait_barrier();
@@ -237,8 +239,9 @@ static inline void step(struct ring_reader *r, const struct ring_entry *e)
 
 int ring_peek(struct ring_reader *r, const void **bytes, uint32_t *length, struct deadline *d)
 {
+    struct deadline at_once = {.timeout_ms = 0};
     struct ring_entry e;
-    int got = next(r, &e, false, d);
+    int got = next(r, &e, false, r->peeked ? &at_once : d);
 
     if (got != LOOK_READY)
         return got;
@@ -294,7 +297,8 @@ int ring_release(struct ring_reader *r)
 
 /*
  * Follow a message that is being written: 1, or 0 where it came to nothing (look again), -errno.
- * What was copied counts only where the same turn has brought it to its end.
+ * What was copied counts only where the same turn has brought it to its end. A writer that is slow
+ * on purpose, byte by byte, is not followed for longer than an honest one could need.
  */
 static int follow(struct ring_reader *r, unsigned char *to, const struct ring_entry *e,
                   struct deadline *d)
@@ -302,10 +306,11 @@ static int follow(struct ring_reader *r, unsigned char *to, const struct ring_en
     const struct ring_header *h = r->ring.header;
     const _Atomic uint64_t *at = ring_word(&r->ring, r->next);
     const unsigned char *from = (const unsigned char *)at + RING_HEAD;
-    uint32_t turn = (uint32_t)(ring_load_acquire(&h->piece) >> 32), done = 0;
+    uint32_t turn = (uint32_t)(ring_load_acquire(&h->piece) >> 32), done = 0, step = 0;
     struct ring_spin s;
 
     ring_spin_begin(&r->wait, &s, 0);
+    s.limit = MIN(s.limit, FOLLOW_NS);
     for (;;) {
         uint64_t word = ring_load_acquire(at), piece = ring_load_acquire(&h->piece);
         struct ring_entry now;
@@ -325,8 +330,11 @@ static int follow(struct ring_reader *r, unsigned char *to, const struct ring_en
         if (there > done) {
             ring_copy(to + done, from + done, there - done);
             done = there;
-            s.start = 0;
             ring_stored();
+        }
+        if (done - step >= FOLLOW_STEP && (d->timeout_ms <= 0 || deadline_left_ms(d) != 0)) {
+            step = done;
+            s.start = 0;
         }
         if (now.kind == (uint32_t)RING_READY)
             return 1;

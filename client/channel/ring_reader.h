@@ -39,7 +39,8 @@ int ring_reader_start(struct ring_reader *r, const struct ring *ring, int slot, 
                       int64_t history, const struct ring_hooks *hooks);
 
 /*
- * The next message, in place until ring_release(); peek again for the one behind it.
+ * The next message, in place until ring_release(); peek again for the one behind it,
+ * which is not waited for.
  *   1: there is one. 0: the writer has closed, and all was read. -EOWNERDEAD: the writer has died,
  *   and all that it published was read. Either is told once: the next call waits for a new writer.
  *   -ETIMEDOUT; -EPROTO: what stands in the segment cannot be.

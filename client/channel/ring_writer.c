@@ -10,15 +10,15 @@
 void ring_writer_wake(struct ring_writer *w)
 {
     struct ring_header *h = w->ring.header;
-    uint32_t asleep = atomic_exchange(&h->readers_asleep, 0);
+    uint32_t asleep = atomic_exchange(&h->readers_asleep, 0), blind = ring_load(&h->blind);
 
     ring_stored();
-    if (!asleep && !ring_load(&h->blind))
+    if (!asleep && !blind)
         return;
     w->woken++;
     ring_store(&h->wakes, ++w->wakes);
     ring_ring(&h->bell);
-    if (asleep & ASLEEP_POLL && w->hooks.poke)
+    if ((asleep & ASLEEP_POLL || blind >= RING_POLLED) && w->hooks.poke)
         w->hooks.poke(w->hooks.data);
 }
 
@@ -218,9 +218,13 @@ int ring_commit(struct ring_writer *w, uint32_t length)
 {
     if (!w->is_reserved || length > w->reserved)
         return -EINVAL;
+    if (w->ring.flags & RING_MANY) {
+        int r = ring_many_send(w, w->copy, length, &w->deadline);
+
+        w->is_reserved = r == -ETIMEDOUT;
+        return r;
+    }
     w->is_reserved = false;
-    if (w->ring.flags & RING_MANY)
-        return ring_many_send(w, w->copy, length, &w->deadline);
     finish(w, length);
     return 0;
 }
@@ -263,7 +267,9 @@ void ring_writer_close(struct ring_writer *w)
     ring_fence();
     if (w->ring.flags & RING_MANY ? ring_writers_left(&w->ring) == 0 : writer >> 32 == w->role) {
         atomic_compare_exchange_strong(&h->writer, &writer, (uint64_t)w->role << 32 | RING_CLOSED);
-        if (atomic_exchange(&h->readers_asleep, 0) & ASLEEP_POLL && w->hooks.poke)
+        uint32_t asleep = atomic_exchange(&h->readers_asleep, 0);
+
+        if ((asleep & ASLEEP_POLL || ring_load(&h->blind) >= RING_POLLED) && w->hooks.poke)
             w->hooks.poke(w->hooks.data);
         ring_ring(&h->bell);
     }

@@ -90,13 +90,22 @@ EXPORT struct shmd_writer *shmd_writer_close(struct shmd_writer *w)
     return NULL;
 }
 
-/* No room, and the caller does not wait: if it polls, see that it is told. True: look again. */
-static bool arm(struct shmd_writer *w, int error, int timeout_ms, size_t length)
+/*
+ * No room, and the caller does not wait: if it polls, see that it is told. True: look again. Where
+ * there is room and still nothing can be sent, another of many writers is at it, or has been stopped
+ * there: of that nobody tells.
+ */
+static bool arm(struct shmd_writer *w, int error, int timeout_ms, size_t length, int *looks)
 {
     if (error != -ETIMEDOUT || timeout_ms != 0 || w->member.epoll < 0)
         return false;
     member_poll_begin(&w->member);
-    return ring_writer_arm(&w->ring, (uint32_t)length) > 0;
+    if (ring_writer_arm(&w->ring, (uint32_t)length) <= 0)
+        return false;
+    if (++*looks <= MEMBER_LOOKS)
+        return true;
+    member_poll_soon(&w->member);
+    return false;
 }
 
 /* A message that went where another one is reserved would be overwritten by that. */
@@ -109,33 +118,36 @@ static bool refused(struct shmd_writer *w, size_t length, int *r)
 EXPORT int shmd_send(struct shmd_writer *w, const void *bytes, size_t length, int timeout_ms)
 {
     struct deadline d = {.timeout_ms = timeout_ms};
-    int r;
+    int r, looks = 0;
 
     if (refused(w, length, &r))
         return r;
     do
         r = ring_send(&w->ring, bytes, (uint32_t)length, &d);
-    while (r < 0 && arm(w, r, timeout_ms, length));
+    while (r < 0 && arm(w, r, timeout_ms, length, &looks));
     return r < 0 ? explain(w, r, length) : 0;
 }
 
 EXPORT int shmd_reserve(struct shmd_writer *w, size_t length, void **ret, int timeout_ms)
 {
     struct deadline d = {.timeout_ms = timeout_ms};
-    int r;
+    int r, looks = 0;
 
     if (refused(w, length, &r))
         return r;
     do
         r = ring_reserve(&w->ring, (uint32_t)length, ret, &d);
-    while (r < 0 && arm(w, r, timeout_ms, length));
+    while (r < 0 && arm(w, r, timeout_ms, length, &looks));
     return r < 0 ? explain(w, r, length) : 0;
 }
 
 EXPORT int shmd_commit(struct shmd_writer *w, size_t length)
 {
     int r = length > RING_MESSAGE_MAX ? -EMSGSIZE : ring_commit(&w->ring, (uint32_t)length);
+    int looks = MEMBER_LOOKS; /* it has to be reserved anew */
 
+    if (r < 0)
+        arm(w, r, w->ring.deadline.timeout_ms, length, &looks);
     return r < 0 ? explain(w, r, length) : 0;
 }
 

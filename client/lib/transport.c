@@ -110,12 +110,12 @@ static void take_passed(struct shmd *s, struct msghdr *m)
 static ssize_t receive(struct shmd *s)
 {
     union {
-        char bytes[CMSG_SPACE(sizeof(int))]; /* what is more the kernel closes */
+        char bytes[CMSG_SPACE(sizeof(int))];
         struct cmsghdr align;
     } control;
     struct iovec to = {.iov_base = s->in + s->in_end, .iov_len = sizeof(s->in) - s->in_end};
     struct msghdr m = {.msg_iov = &to, .msg_iovlen = 1, .msg_control = &control,
-                       .msg_controllen = sizeof(control)};
+                       .msg_controllen = CMSG_LEN(sizeof(int))}; /* what is more the kernel closes */
     ssize_t n = recvmsg(s->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
     if (n > 0)

@@ -6,10 +6,10 @@
  */
 #include <shmd-channel.h>
 
+#include "answer.h"
+
 #include <errno.h>
 #include <poll.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -32,30 +32,11 @@ static struct {
 static int many;
 static uint64_t self;
 
-static struct shmd *broker;
 static struct shmd_writer *writer;
 static struct shmd_reader *reader;
 static uint64_t sent, received, expected, lost;
 static int any = 1; /* the first message may have any number */
 static unsigned char bytes[ROOM];
-
-static int answer(int r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static int answer(int r, const char *fmt, ...)
-{
-    va_list args;
-
-    if (r < 0) {
-        printf("error %d %s\n", -r, shmd_error(broker));
-        return r;
-    }
-    printf("ok ");
-    va_start(args, fmt);
-    vprintf(fmt, args);
-    va_end(args);
-    printf("\n");
-    return 0;
-}
 
 static uint64_t sum_of(const unsigned char *p, size_t n)
 {
@@ -130,6 +111,8 @@ static int send_some(uint64_t count, size_t size, size_t most, int timeout)
             if (r == 0) {
                 fill(to, n, sent);
                 r = shmd_commit(writer, n);
+                if (r < 0)
+                    shmd_abort(writer);
             }
         } else {
             fill(bytes, n, sent);

@@ -173,6 +173,12 @@ def test_users(make_broker):
         bob.say("recv", 3, 20000)  # it sleeps where nobody sees it
         w.do("send", 3, 50, 0)
         assert bob.hear()[1] == "3"
+        bob.do("poll", 0)
+        bob.do("recv", 1, 0, expect=TIMEDOUT)
+        bob.say("poll", 20000)
+        w.do("send", 1, 50, 0)
+        assert bob.hear() == ["1"]
+        bob.do("recv", 1, 0)
         bob.do("writer", name + "news", 0, expect=ACCES)
         bob.say("drain", 20000)
         w.kill()

@@ -71,8 +71,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     ring_take_slot(&ring, 0, 1, MEMBER_WRITER, 1, 1);
     ring_take_slot(&ring, 1, 2, MEMBER_READER, 1, 1);
-    writes = ring_writer_start(&w, &ring, 0, 1) == 0;
-    reads = ring_reader_start(&r, &ring, 1, 2, (int64_t)take(1) - 1) == 0;
+    writes = ring_writer_start(&w, &ring, 0, 1, NULL) == 0;
+    reads = ring_reader_start(&r, &ring, 1, 2, (int64_t)take(1) - 1, NULL) == 0;
     while (in_left) {
         uint32_t n = (uint32_t)take(2) % 310;
 
@@ -116,11 +116,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             ring_end_writer(&ring, 0, 1);
             if (writes)
                 free(w.copy);
-            writes = ring_writer_start(&w, &ring, 0, 1) == 0;
+            writes = ring_writer_start(&w, &ring, 0, 1, NULL) == 0;
             break;
         case 11:
             ring_end_reader(&ring, 1, 2);
-            reads = ring_reader_start(&r, &ring, 1, 2, n) == 0;
+            reads = ring_reader_start(&r, &ring, 1, 2, n, NULL) == 0;
             break;
         }
     }

@@ -8,6 +8,9 @@ packages_test=(libcmocka-dev python3-pytest g++ clang libclang-rt-14-dev util-li
     mandoc systemd dbus libpam-systemd dbus-user-session debhelper git)
 packages_wish=(spin) # for tests that are skipped without them
 packages_bench=(redis-server)
+# Each of them may be missing. Of tests/bench/channel only.
+packages_channel=(g++ libzmq3-dev libboost-dev libqb-dev libiceoryx-posh-dev libiceoryx-hoofs-dev iceoryx
+    gnuplot-nox)
 
 prepare_logged() { # COMMAND...: its output is shown only where it fails
     local log code=0
@@ -26,21 +29,12 @@ prepare_apt() { # PACKAGE...
         DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "$@"
 }
 
-prepare_packages() { # build|test|bench: each includes those before it
-    local wanted=("${packages_build[@]}") missing=() package
-    case $1 in
-    build) ;;
-    test) wanted+=("${packages_test[@]}") ;;
-    bench) wanted+=("${packages_test[@]}" "${packages_bench[@]}") ;;
-    *)
-        echo "prepare_packages: no such set: $1" >&2
-        return 2
-        ;;
-    esac
+prepare_some() { # PACKAGE...: install those that are missing
+    local missing=() package
     if ! command -v dpkg-query >/dev/null; then
         return 0 # not Debian: the build will say what is missing
     fi
-    for package in "${wanted[@]}"; do
+    for package; do
         case $(dpkg-query -W -f '${db:Status-Abbrev} ' "$package" 2>/dev/null) in
         *ii*) ;;
         *) missing+=("$package") ;;
@@ -57,11 +51,18 @@ prepare_packages() { # build|test|bench: each includes those before it
     prepare_logged prepare_apt "${missing[@]}"
 }
 
-prepare_wish() { # they may be missing
-    if [ "$(id -u)" -eq 0 ] && command -v dpkg-query >/dev/null &&
-        ! dpkg-query -W "${packages_wish[@]}" >/dev/null 2>&1; then
-        prepare_logged prepare_apt "${packages_wish[@]}" || true
-    fi
+prepare_packages() { # build|test|bench: each includes those before it
+    local wanted=("${packages_build[@]}")
+    case $1 in
+    build) ;;
+    test) wanted+=("${packages_test[@]}") ;;
+    bench) wanted+=("${packages_test[@]}" "${packages_bench[@]}") ;;
+    *)
+        echo "prepare_packages: no such set: $1" >&2
+        return 2
+        ;;
+    esac
+    prepare_some "${wanted[@]}"
 }
 
 prepare_build() { # DIR [MESON OPTION...]

@@ -369,6 +369,11 @@ static bool threads(const char *mode, uint32_t size, uint64_t messages)
     return !bad;
 }
 
+#ifdef RING_TSAN
+static const bool tsan = true;
+#else
+static const bool tsan = false;
+#endif
 static const char *const modes[] = {"reliable", "broadcast", "hold", "many"};
 
 int main(int argc, char **argv)
@@ -380,11 +385,6 @@ int main(int argc, char **argv)
     if (argc == 5)
         return !processes(argv[1], (uint32_t)atoi(argv[2]), strtoull(argv[3], NULL, 10),
                           (uint32_t)atoi(argv[4]));
-#ifdef __SANITIZE_THREAD__
-    bool tsan = true;
-#else
-    bool tsan = false;
-#endif
     printf("1..%d\n", (int)(4 * 3 * (tsan ? 1 : 3)));
     for (int m = 0; m < 4; m++)
         for (int s = 0; s < 3; s++)
@@ -399,8 +399,8 @@ int main(int argc, char **argv)
                 ok = how == 0 ? threads(modes[m], sizes[s], n)
                               : processes(modes[m], sizes[s], n, how == 2 ? 30 : 0);
                 bad |= !ok;
-                printf("%sok %d - ring stress: %s, %u bytes, %s\n", ok ? "" : "not ", ++number, modes[m],
-                       sizes[s], hows[how]);
+                printf("%sok %d - ring stress: %s, %u bytes, %s\n", ok ? "" : "not ", ++number,
+                       modes[m], sizes[s], hows[how]);
             }
     return bad;
 }

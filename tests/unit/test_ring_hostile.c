@@ -89,7 +89,8 @@ static void each_word(void **state)
             for (unsigned v = 0; v < ARRAY_LEN(values); v++) {
                 struct ring_options o = {
                     .flags = kinds[k], .max_message = 200, .messages = 10, .slots = 8};
-                uint64_t where = at, rest = sizeof(struct ring_header) + 2 * sizeof(struct ring_slot);
+                uint64_t rest = sizeof(struct ring_header) + 2 * sizeof(struct ring_slot);
+                uint64_t where = at;
                 struct party p;
                 struct ring other;
 
