@@ -116,7 +116,7 @@ struct shmd_writer *shmd_writer_close(struct shmd_writer *w);
 
 /*
  * Send one message, a copy of `length` bytes. Waits for room where the channel is reliable.
- * -ETIMEDOUT (no room); -EMSGSIZE; -EPROTO; -ESTALE (shmd has taken the role away, as it held this
+ * -ETIMEDOUT (no room); -EMSGSIZE; -EBUSY (something is reserved); -EPROTO; -ESTALE (shmd has taken the role away, as it held this
  * process for dead).
  */
 int shmd_send(struct shmd_writer *w, const void *bytes, size_t length, int timeout_ms);
@@ -125,7 +125,8 @@ int shmd_send(struct shmd_writer *w, const void *bytes, size_t length, int timeo
  * Send without a copy: room for `length` bytes in the ring, to be filled in and then sent by
  * shmd_commit() with the bytes that it came to (at most `length`), or given back by shmd_abort().
  * Waits as shmd_send(). With SHMD_WRITERS_MANY the room is this process's own, and shmd_commit()
- * copies. -EBUSY (something is reserved already).
+ * copies. -EBUSY (something is reserved already); -EINVAL (of shmd_commit(): nothing is reserved, or
+ * less than that).
  */
 int shmd_reserve(struct shmd_writer *w, size_t length, void **ret, int timeout_ms);
 int shmd_commit(struct shmd_writer *w, size_t length);

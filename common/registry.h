@@ -64,8 +64,8 @@ enum reg_flags {
 
 /*
  * What a channel was made with. It stands here, where only shmd writes, so that shmd need not
- * believe the ring's own header. Layout 2 has had this room from the beginning, zeroed: an older shmd
- * keeps it and takes a channel for a plain segment, so the layout's number has not changed.
+ * believe the ring's own header. Layout 2 has had this room from the beginning, zeroed: an older
+ * shmd keeps it and takes a channel for a plain segment, so the layout's number has not changed.
  */
 struct reg_channel {
     uint32_t shape; /* slots << 8 | enum ring_flags */

@@ -166,15 +166,13 @@ void ring_consumed(const struct ring *r, uint64_t position)
 }
 
 /* Free it; true where it held what it had to give up by itself. */
-static bool slot_end(struct ring *r, uint32_t slot, uint32_t role, uint64_t *position)
+static bool slot_end(struct ring *r, uint32_t slot)
 {
     struct ring_slot *s = &r->slot[slot];
     uint32_t state = atomic_load(&s->state);
 
-    *position = atomic_load(&s->position);
-    (void)role; /* shmd's tables say whose the slot is */
     if (state == SLOT_ACTIVE && atomic_load(&s->kind) == MEMBER_READER)
-        ring_consumed(r, *position);
+        ring_consumed(r, atomic_load(&s->position));
     atomic_store(&s->state, SLOT_FREE);
     atomic_store(&s->kind, 0);
     atomic_store(&s->role, 0);
@@ -183,9 +181,9 @@ static bool slot_end(struct ring *r, uint32_t slot, uint32_t role, uint64_t *pos
 
 bool ring_end_reader(struct ring *r, uint32_t slot, uint32_t role)
 {
-    uint64_t position;
-    bool died = slot_end(r, slot, role, &position);
+    bool died = slot_end(r, slot);
 
+    (void)role; /* shmd's tables say whose the slot is */
     atomic_fetch_add(&r->header->epoch, 1);
     ring_wake_writers(r);
     return died;
@@ -193,9 +191,9 @@ bool ring_end_reader(struct ring *r, uint32_t slot, uint32_t role)
 
 uint32_t ring_writers_left(const struct ring *r)
 {
-    uint32_t used = MIN(atomic_load(&r->header->slots_used), r->slots), n = 0;
+    uint32_t used = atomic_load(&r->header->slots_used), n = 0;
 
-    for (uint32_t i = 0; i < used; i++)
+    for (uint32_t i = 0; i < used && i < r->slots; i++)
         n += atomic_load(&r->slot[i].kind) == MEMBER_WRITER &&
              atomic_load(&r->slot[i].state) == SLOT_ACTIVE;
     return n;
@@ -204,10 +202,12 @@ uint32_t ring_writers_left(const struct ring *r)
 bool ring_end_writer(struct ring *r, uint32_t slot, uint32_t role)
 {
     struct ring_header *h = r->header;
-    uint64_t position, writer = atomic_load(&h->writer), lock = atomic_load(&h->lock);
-    bool died = slot_end(r, slot, role, &position);
+    uint64_t writer = atomic_load(&h->writer), lock = atomic_load(&h->lock);
+    bool died = slot_end(r, slot);
     uint32_t left = ring_writers_left(r);
 
+    /* Before the lock is free: who takes it next has to see that somebody died. */
+    atomic_fetch_add(&h->epoch, 1);
     for (int i = 0; i < TRIES && (uint32_t)(lock >> 32) == role; i++)
         if (atomic_compare_exchange_strong(&h->lock, &lock, 0))
             break;
@@ -217,7 +217,6 @@ bool ring_end_writer(struct ring *r, uint32_t slot, uint32_t role)
         (r->flags & RING_MANY || (uint32_t)(writer >> 32) == role))
         atomic_compare_exchange_strong(&h->writer, &writer,
                                        (uint64_t)role << 32 | (died ? RING_DIED : RING_CLOSED));
-    atomic_fetch_add(&h->epoch, 1);
     ring_wake_readers(r);
     ring_wake_writers(r);
     return died;

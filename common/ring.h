@@ -15,19 +15,37 @@
  * stand, then fills it in, then stores its head word with release: so old bytes are never taken
  * for a record, one store publishes, the reader polls the very line that it is going to read, and
  * a record whose writer died was never there. Several are published at once by storing the first
- * one's head word last. `head` and `sent` are hints that lag behind; who takes over goes on from
- * there over all records that are ready.
+ * one's head word last. The rest of a record's first line is written just before its head word: a
+ * reader that polls the line would otherwise take it away between two stores.
+ *
+ * `sent` and then `head` are stored behind it: hints that lag. Who takes over goes on from there
+ * over all records that are ready. The one at `head`, where there is one, says its sequence itself;
+ * where there is none, `sent` is exact. Packed records (a grain of 8) beat those that begin with a
+ * line each (64): the word to be cleared then lies in a line that is written anyhow.
  *
  * A long message may be read while it is written: its head word says RING_OPEN, and `piece` how
- * many of its bytes are there. It counts as received only once the word says RING_READY and `piece`
- * is still of the same turn: it is void when its writer dies.
+ * many of its bytes are there. Its writer dead, the next one stores a new turn in `piece`, then 0
+ * in the head word. So a reader that finds RING_READY there, and behind that the turn that it began
+ * with, has copied one message of one writer, even where the successor wrote as long a one there.
  *
  * Room. `claimed` is how far the writer may write before it looks again. It claims in large steps:
- * stores `claimed`, fence, then looks at the slots; a reader that joins stores its slot's position,
- * fence, then looks at `claimed`. So either the writer sees the reader, or the reader sees that its
- * place is lost and takes a later one. For a broadcast reader it is the check after the copy:
- * what is more than the ring's size below `claimed` may have been overwritten. `tail` is the first
- * record that is surely still there.
+ * looks at the slots, stores `claimed`, fence, looks again, and where somebody has joined goes back
+ * to what both agree on, before it writes there. A reader that joins stores its position and
+ * SLOT_JOINING, fence, then looks at `claimed`: if that is more than the ring's size ahead, the
+ * place is lost and it takes a later one. So either the writer sees the reader, or the reader sees
+ * that. It then becomes SLOT_ACTIVE, and nobody overwrites it any more.
+ *
+ * A writer may die between storing `claimed` and going back. Its successor takes the places of those
+ * that are ACTIVE as agreed, and leaves those aside that are still JOINING and too far behind. One
+ * of those may be just becoming ACTIVE: so a reader reads `epoch` first, and again, behind a
+ * fence, once it is ACTIVE; if it has changed it joins anew. shmd adds to `epoch` before a dead
+ * writer's role or lock can go to another one, which reads it, fence, then looks at the slots.
+ *
+ * For a reader that may lose messages (of a broadcast, or one without a slot) `claimed` is the check
+ * after the copy: what is more than the ring's size below it may have been overwritten. `tail` is
+ * a record that is surely still there, stored before `claimed`; not always the oldest, as a writer
+ * knows the first record of each 64th of the ring only, so that it need not read what it is about
+ * to overwrite. What RING_HOLD keeps begins at `consumed`, if `claimed` says that it is there.
  *
  * Waiting. Who is about to sleep reads the bell, raises its flag, makes sure that this is seen (see
  * below), looks once more, and sleeps on the bell while that is unchanged. Who publishes looks at
@@ -35,9 +53,17 @@
  * no fence while `fencing` is 0: the sleeper calls membarrier(2), which puts one into every running
  * thread of the processes that are registered for it. Where sleeps are frequent, the publisher
  * raises `fencing`, fences itself after each message, and sleepers need no membarrier. It lowers
- * `fencing`, fence, looks at the flag: either the sleeper sees that, or it is seen.
+ * `fencing`, fence, looks at the flag: either the sleeper sees that, or it is seen. A publisher
+ * whom nobody's membarrier reaches fences always, as many writers do; a sleeper whose membarrier
+ * fails sleeps in short steps. A writer that waits for room always calls membarrier, and readers
+ * fence only where they could not register. A reader that moves on while it joins rings as well: a
+ * writer may have gone to sleep because of where it stood before.
+ * A flag is shared, so nobody lowers it but who rings; at worst somebody rings for nothing.
  * A reader that may not write cannot raise a flag: shmd counts it in `blind`, and then every message
  * rings.
+ *
+ * Many writers. The lock holds the role of who has it. All that the next one needs stands in the
+ * header, so that each locking is a taking over; a dead one's lock is freed by shmd.
  *
  * Nobody trusts a word in here: each is copied once, checked against the segment's size and what is
  * possible, and no loop goes on for longer than the ring is.
@@ -51,9 +77,7 @@
 
 #define RING_MAGIC 0x31474e52444d4853ull /* "SHMDRNG1" */
 #define RING_LAYOUT 1u
-#ifndef RING_GRAIN
-#define RING_GRAIN 64u /* bytes: records start at multiples of it */
-#endif
+#define RING_GRAIN 8u            /* bytes: records start at multiples of it */
 #define RING_HEAD 8u             /* bytes of the head word */
 #define RING_SIZE_MIN 4096u      /* bytes of a ring */
 #define RING_SIZE_MAX (1ull << 40)
@@ -129,10 +153,10 @@ struct ring_header {
 
     /* The writer's, stored with every message, read seldom. */
     _Atomic uint64_t head;  /* where the next record will stand */
-    _Atomic uint64_t sent;  /* its sequence, and so the number of messages */
+    _Atomic uint64_t sent;  /* its sequence, and so the number of messages; stored before head */
     _Atomic uint64_t bytes; /* counters */
     _Atomic uint64_t waits, wakes;
-    _Atomic uint64_t piece; /* turn << 32 | bytes of the open record that are there */
+    _Atomic uint64_t piece; /* turn << 32 | bytes of the last open record that are there */
     uint64_t reserved_1[2];
 
     /* The writer's, stored seldom. */

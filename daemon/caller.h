@@ -62,10 +62,10 @@ int caller_init(struct caller *c, int fd);
 void caller_done(struct caller *c);
 
 /*
- * A descriptor that is readable once the process at the other end has ended: SO_PEERPIDFD, and before
- * Linux 6.5 pidfd_open, where the pid may be another's by now: one that started after the connection
- * was accepted is not taken for it, as far as /proc tells. -ESRCH: it has ended; another errno: this
- * kernel cannot tell.
+ * A descriptor that is readable once the process at the other end has ended: SO_PEERPIDFD, and
+ * before Linux 6.5 pidfd_open, where the pid may be another's by now: one that started after the
+ * connection was accepted is not taken for it, as far as /proc tells. -ESRCH: it has ended; another
+ * errno: this kernel cannot tell.
  */
 int caller_pidfd(const struct caller *c, int fd);
 

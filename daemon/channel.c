@@ -11,7 +11,8 @@
 
 #define RING_ALIGN 4096u
 
-/* Removed channels that are kept: each is a mapping, of which the kernel gives shmd about 65,000. */
+/* Removed channels that are kept: each is a mapping, of which the kernel gives a process about
+ * 65,000. */
 #define REMOVED_MAX 2048u
 #define REMOVED_USER_MAX 64u
 
@@ -79,6 +80,8 @@ static void forget(struct broker *b, struct channel *ch)
 {
     if (ch->found)
         TAILQ_REMOVE(&b->channels.found, ch, link);
+    if (ch->rung)
+        TAILQ_REMOVE(&b->channels.rung, ch, of_rung);
     if (ch->removed) {
         TAILQ_REMOVE(&b->channels.removed, ch, of_removed);
         b->channels.n_removed--;
@@ -165,6 +168,20 @@ unsigned channel_poke(struct channel *ch, uint32_t whom)
     return n;
 }
 
+void channels_poke(struct broker *b)
+{
+    struct channel *ch;
+
+    while ((ch = TAILQ_FIRST(&b->channels.rung))) {
+        TAILQ_REMOVE(&b->channels.rung, ch, of_rung);
+        if (ch->rung & 1u << POKE_READERS)
+            channel_poke(ch, POKE_READERS);
+        if (ch->rung & 1u << POKE_WRITERS)
+            channel_poke(ch, POKE_WRITERS);
+        ch->rung = 0;
+    }
+}
+
 static bool may_keep(const struct broker *b, const struct channel *ch)
 {
     const struct channel *other;
@@ -190,7 +207,7 @@ static bool keep(void *data, const struct reg_entry *e, void *pin)
             role_finish(b, r, false);
         while ((r = TAILQ_FIRST(&ch->roles)))
             role_finish(b, r, false);
-    }
+    } /* nobody is left to be poked */
     if (TAILQ_EMPTY(&ch->roles) && TAILQ_EMPTY(&ch->waiting)) {
         forget(b, ch);
         return false;
@@ -209,6 +226,7 @@ int channels_init(struct broker *b)
 
     TAILQ_INIT(&all->found);
     TAILQ_INIT(&all->removed);
+    TAILQ_INIT(&all->rung);
     all->pass = 1;
     all->capacity = t->view.capacity;
     all->of = calloc(all->capacity, sizeof(*all->of));

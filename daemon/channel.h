@@ -5,14 +5,14 @@
  * Members can write a ring, so nothing in it leads shmd anywhere: the shape of a ring comes from
  * the registry, roles and slots from the tables in here, and shmd stores and rings but never waits.
  *
- * A role hangs on a lease and ends with it. After a restart the roles of an earlier shmd are known only
- * by what stands in the slots: those are "left" members, held until they announce themselves again or
- * their process is found to have ended (channel_left.c). Who writes nonsense there disturbs the
- * members of that channel, and nobody else.
+ * A role hangs on a lease and ends with it. After a restart the roles of an earlier shmd are known
+ * only by what stands in the slots: those are "left" members, held until they announce themselves
+ * again or their process is found to have ended (channel_left.c). Who writes nonsense there
+ * disturbs the members of that channel, and nobody else.
  *
- * A channel that was removed while it has members goes on without a name: shmd keeps its attachment,
- * to note deaths, until the last of them has gone. It counts for nobody any more, so only some of
- * them are kept; of the others all roles end when they are removed.
+ * A channel that was removed while it has members goes on without a name: shmd keeps its
+ * attachment, to note deaths, until the last of them has gone. It counts for nobody any more, so
+ * only some are kept; of others all roles end when they are removed.
  */
 #pragma once
 
@@ -57,7 +57,8 @@ struct channel {
     uint64_t left[CHANNEL_WORDS];   /* slots of left members */
     uint64_t writers[CHANNEL_WORDS]; /* those of `left` that are writers' */
     struct role_list roles, waiting;
-    TAILQ_ENTRY(channel) link, of_removed;
+    uint32_t rung; /* 1 << whom: members that are to be poked once what goes on now is done */
+    TAILQ_ENTRY(channel) link, of_removed, of_rung;
 };
 
 TAILQ_HEAD(channel_list, channel);
@@ -70,6 +71,7 @@ struct channels {
     struct channel_list found;   /* by adoption: may have left members */
     struct channel_list removed; /* go on without a name */
     unsigned n_removed;
+    struct channel_list rung;
 };
 
 static inline bool bit_is(const uint64_t *bits, uint32_t i)
@@ -126,8 +128,10 @@ void role_finish(struct broker *b, struct role *r, bool goes);
 /* Make the descriptors of one kind of members readable; returns how many roles were passed. */
 unsigned channel_poke(struct channel *ch, uint32_t whom);
 
-/* A member of that kind has ended, and its slot is free: who waits for that goes on. */
+/* A member of that kind has ended, and its slot is free: who waits for that goes on. The others are
+ * poked by channels_poke(), once for all that end together. */
 void channel_ended(struct broker *b, struct channel *ch, bool writer);
+void channels_poke(struct broker *b);
 
 /*
  * Look for left members that have died, some at a time. Returns when there is more to do

@@ -17,8 +17,8 @@ static uint32_t load(const _Atomic uint32_t *word)
     return atomic_load_explicit(word, memory_order_relaxed);
 }
 
-/* All are woken, see that shmd has come anew, and announce themselves. Blind readers do so before they
- * sleep again, and are counted from nothing. */
+/* All are woken, see that shmd has come anew, and announce themselves. Blind readers do so before
+ * they sleep again, and are counted from nothing. */
 void channel_scan(struct channel *ch)
 {
     struct ring *r = &ch->ring;
@@ -89,7 +89,8 @@ static int look(struct broker *b, struct channel *ch, int looks)
         if (!bit_is(ch->left, slot))
             continue;
         looks--;
-        if (has_ended(b, load(&s->pid), atomic_load_explicit(&s->start, memory_order_relaxed)))
+        if (load(&s->state) == SLOT_LEFT || /* closed while there was no shmd to be told */
+            has_ended(b, load(&s->pid), atomic_load_explicit(&s->start, memory_order_relaxed)))
             end_left(b, ch, slot);
     }
     return looks;
@@ -123,6 +124,7 @@ int64_t channels_run(struct broker *b)
         if (!ch->scanned || ch->next >= ch->ring.slots)
             looked(b, ch);
     }
+    channels_poke(b);
     ch = TAILQ_FIRST(&all->found);
     if (!ch)
         return 0;

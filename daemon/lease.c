@@ -103,6 +103,7 @@ int op_detach(struct request *rq)
 
     struct reg_entry *e = drop(rq->broker, rq->caller, l);
 
+    channels_poke(rq->broker);
     if (e) {
         tell_lease(rq->broker, rq->caller, e, EVENT_DETACHED);
         lifetime_released(rq->broker, e);
@@ -129,6 +130,7 @@ void lease_end_all(struct broker *b, struct caller *c)
             tell_lease(b, c, e, EVENT_DIED);
         lifetime_released(b, e);
     }
+    channels_poke(b);
 }
 
 #define STEPS_A_LOOK 64u /* leases and callers passed as fast as one segment is looked at */

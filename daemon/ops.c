@@ -90,9 +90,8 @@ static bool hidden(const struct request *rq, const struct reg_entry *e, const st
     if (b->config.public_view)
         return false;
     if (ds)
-        return !policy_may_see(b, rq->caller, ds->shm_perm.uid, ds->shm_perm.gid,
-                               ds->shm_perm.mode);
-    return !policy_may_see(b, rq->caller, e->uid, e->gid, e->mode);
+        return !policy_may_see(b, rq->caller, &ds->shm_perm);
+    return !policy_may_see_entry(b, rq->caller, e);
 }
 
 int ops_find(struct request *rq, const struct wire_target *target, struct reg_entry **e,

@@ -129,6 +129,7 @@ static int begin(struct request *rq, const struct wire_join *w, struct role *rol
                    ? 0
                    : request_fail(rq, -ESTALE, "role %u has ended: join anew", w->role);
     channel_drop_lost(rq->broker, ch, rq->caller->pid);
+    channels_poke(rq->broker);
     if (w->kind == JOIN_WRITER && channel_has_writer(ch, &writer)) {
         if (!(w->flags & JOIN_WAIT))
             return busy(rq, ch, writer);
@@ -194,9 +195,9 @@ static int find_role(struct request *rq, uint32_t lease, struct role **role)
 }
 
 /*
- * One end of a pair for the caller. An eventfd's flags and a pipe's lock are shared with who holds the
- * other end, who could make shmd wait there: of a socket only the queue is. Ours sends and takes
- * nothing, and its queue is as short as the kernel allows.
+ * One end of a pair for the caller. An eventfd's flags and a pipe's lock are shared with who holds
+ * the other end, who could make shmd wait there: of a socket only the queue is. Ours sends and
+ * takes nothing, and its queue is as short as the kernel allows.
  */
 static int make_pair(int ends[2])
 {

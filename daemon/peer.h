@@ -42,6 +42,6 @@ void peer_send(struct caller *c, const void *frame, size_t size);
 #define PEER_BACKLOG 65536u
 bool peer_push(struct caller *c, const void *frame, size_t size);
 
-/* Has a peer read enough of what it was sent to be given another descriptor? Those on their way count
- * against what shmd's user may have. */
+/* Has a peer read enough of what it was sent to be given another descriptor? Those on their way
+ * count against what shmd's user may have. */
 bool peer_may_pass(struct caller *c);

@@ -148,7 +148,9 @@ static void give(struct broker *b, struct channel *ch)
 
 void channel_ended(struct broker *b, struct channel *ch, bool writer)
 {
-    channel_poke(ch, writer ? POKE_READERS : POKE_WRITERS);
+    if (!ch->rung)
+        TAILQ_INSERT_TAIL(&b->channels.rung, ch, of_rung);
+    ch->rung |= 1u << (writer ? POKE_READERS : POKE_WRITERS);
     give(b, ch);
 }
 

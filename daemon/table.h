@@ -72,8 +72,8 @@ static inline enum reg_state table_state(const struct reg_entry *e)
 }
 
 /*
- * Charge all live entries to `quota`, and from now on whatever comes and goes. -ENOMEM: some are not
- * charged, and the table is good for nothing but table_done().
+ * Charge all live entries to `quota`, and from now on whatever comes and goes. -ENOMEM: some are
+ * not charged, and the table is good for nothing but table_done().
  */
 int table_charge(struct table *t, struct quota *quota, const struct config *config);
 

@@ -91,7 +91,7 @@ static int join(struct member *m, const struct shmd_member_options *o, struct de
     const struct wire_join request = {
         .lease = m->attachment.lease,
         .kind = m->kind,
-        .flags = o->flags & SHMD_MEMBER_WAIT ? JOIN_WAIT : 0,
+        .flags = o->flags & SHMD_MEMBER_WAIT && m->kind == JOIN_WRITER ? JOIN_WAIT : 0,
     };
     struct wire_joined joined;
     int r = call(m->s, &(struct question){OP_JOIN, &request, sizeof(request), NULL}, &joined,

@@ -62,7 +62,10 @@ EXPORT int shmd_reader_open(struct shmd_reader **ret, struct shmd *s, const char
     int e = member_open(&r->member, s, name, JOIN_READER, o, &d);
 
     if (e == 0) {
-        e = ring_reader_start(&r->ring, &r->member.ring, member_slot(&r->member), r->member.role, o->history);
+        const struct ring_hooks hooks = {.poke = poke, .changed = changed, .data = &r->member};
+
+        e = ring_reader_start(&r->ring, &r->member.ring, member_slot(&r->member), r->member.role, o->history,
+                              &hooks);
         if (e < 0) {
             explain(r, e);
             member_close(&r->member);
@@ -72,9 +75,6 @@ EXPORT int shmd_reader_open(struct shmd_reader **ret, struct shmd *s, const char
         free(r);
         return e;
     }
-    r->ring.poke = poke;
-    r->ring.changed = changed;
-    r->ring.data = &r->member;
     member_set_spin(&r->ring.wait, o);
     *ret = r;
     return 0;

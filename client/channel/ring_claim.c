@@ -5,10 +5,11 @@
 uint64_t ring_room_end(const struct ring_writer *w, uint32_t *cpu)
 {
     const struct ring *r = &w->ring;
-    uint32_t used = MIN(ring_load_acquire(&r->header->slots_used), r->slots);
+    uint32_t used = ring_load_acquire(&r->header->slots_used); /* once: MIN() reads twice */
     uint64_t end = UINT64_MAX;
 
     *cpu = 0;
+    used = MIN(used, r->slots);
     if (r->flags & RING_BROADCAST)
         return w->position + r->size;
     for (uint32_t i = 0; i < used; i++) {
@@ -86,7 +87,7 @@ int ring_claim_try(struct ring_writer *w, uint64_t end)
     return want >= end ? 0 : -EAGAIN;
 }
 
-/* With many writers the claim itself is made under the lock. */
+/* With many writers the claim itself is made under the lock; meanwhile others go on. */
 static int look(struct ring_writer *w, uint64_t end)
 {
     uint32_t cpu;
@@ -94,6 +95,7 @@ static int look(struct ring_writer *w, uint64_t end)
 
     if (!(w->ring.flags & RING_MANY))
         return ring_claim_try(w, end);
+    w->position = ring_load_acquire(&w->ring.header->head);
     room = ring_room_end(w, &cpu);
     return room == 0 ? -EPROTO : room < end ? -EAGAIN : 0;
 }
@@ -123,14 +125,17 @@ int ring_room_wait(struct ring_writer *w, uint64_t end, struct deadline *d)
         return -ETIMEDOUT;
     ring_room_end(w, &cpu);
     ring_store(&h->writer_cpu, ring_wait_cpu());
-    if (ring_spin_begin(&w->wait, &s, cpu)) {
+    do {
+        if (!ring_spin_begin(&w->wait, &s, cpu))
+            break;
         do
             r = look(w, end);
         while (r == -EAGAIN && ring_spin_turn(&s));
         ring_spin_end(&w->wait, r != -EAGAIN);
-    }
+        ring_writer_tell(w, ring_load(&h->epoch));
+    } while (r == -EAGAIN && ring_spin_again(&w->wait, d));
     while (r == -EAGAIN) {
-        uint32_t bell = ring_load_acquire(&h->writer_bell), epoch = ring_load(&h->epoch);
+        uint32_t bell = ring_load_acquire(&h->writer_bell);
         int slept;
 
         raise_flag(w, end, ASLEEP_FUTEX);
@@ -139,11 +144,7 @@ int ring_room_wait(struct ring_writer *w, uint64_t end, struct deadline *d)
         r = look(w, end);
         if (r != -EAGAIN)
             break;
-        if (epoch != w->epoch) {
-            w->epoch = epoch;
-            if (w->changed)
-                w->changed(w->data);
-        }
+        ring_writer_tell(w, ring_load(&h->epoch));
         ring_store(&h->waits, ++w->waits);
         slept = ring_sleep(&h->writer_bell, bell, d, seen ? -1 : RING_ROOM_STEP_MS);
         r = look(w, end);
@@ -174,6 +175,10 @@ int ring_writer_arm(struct ring_writer *w, uint32_t length)
     int r;
 
     length = MIN(length, w->ring.max_message);
+    if (w->held) /* readers could never get to where it is wanted */
+        ring_publish_held(w);
+    if (w->ring.flags & RING_MANY)
+        w->position = ring_load_acquire(&w->ring.header->head) & ~(uint64_t)(RING_GRAIN - 1);
     end = ring_place(w, length) + ring_record(length) + RING_GRAIN;
     if (end <= w->claimed && !(w->ring.flags & RING_MANY))
         return 1;

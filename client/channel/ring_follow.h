@@ -26,5 +26,8 @@ static inline bool ring_is_lapped(const struct ring_reader *r, uint64_t position
     return ring_load(&r->ring.header->claimed) - position > r->ring.size;
 }
 
+/* Wake a writer that sleeps because of where this reader stood. */
+void ring_wake_writer(struct ring_reader *r);
+
 /* Behind the oldest that are kept. */
 void ring_jump(struct ring_reader *r);

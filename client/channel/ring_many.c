@@ -26,14 +26,16 @@ static int lock(struct ring_writer *w, struct deadline *d)
         return 0;
     if (d->timeout_ms == 0)
         return -ETIMEDOUT;
-    if (ring_spin_begin(&w->wait, &s, 0)) {
+    do {
+        if (!ring_spin_begin(&w->wait, &s, 0))
+            break;
         do
             got = ring_load(&h->lock) == 0 && lock_once(w, 0, &seen);
         while (!got && ring_spin_turn(&s));
         ring_spin_end(&w->wait, got);
         if (got)
             return 0;
-    }
+    } while (ring_spin_again(&w->wait, d));
     for (;;) { /* from here on there may be others that sleep */
         uint32_t bell = ring_load_acquire(&h->lock_bell);
         int slept;
@@ -44,7 +46,8 @@ static int lock(struct ring_writer *w, struct deadline *d)
             slept = ring_sleep(&h->lock_bell, bell, d, -1);
             if (slept < 0)
                 return lock_once(w, 1, &seen) ? 0 : slept;
-        }
+        } else if (deadline_left_ms(d) == 0)
+            return -ETIMEDOUT;
     }
 }
 
@@ -69,10 +72,9 @@ static int begin(struct ring_writer *w)
 
     if (r == 0)
         r = ring_writer_settle(w);
-    if (r == 0 && ring_load_acquire(&h->epoch) != w->epoch) {
+    if (r == 0 && ring_load_acquire(&h->epoch) != w->agreed) {
         ring_writer_agree(w);
-        if (w->changed)
-            w->changed(w->data);
+        ring_writer_tell(w, w->agreed);
     }
     w->bytes = ring_load(&h->bytes);
     w->wakes = ring_load(&h->wakes);
@@ -100,5 +102,7 @@ int ring_many_send(struct ring_writer *w, const void *bytes, uint32_t length, st
         r = ring_room_wait(w, end, d);
         if (r < 0)
             return r;
+        if (deadline_left_ms(d) == 0)
+            return -ETIMEDOUT;
     }
 }

@@ -32,6 +32,15 @@ void ring_publish_held(struct ring_writer *w);
 uint64_t ring_place(struct ring_writer *w, uint32_t length);
 void ring_put(struct ring_writer *w, const void *bytes, uint32_t length);
 
+static inline void ring_writer_tell(struct ring_writer *w, uint32_t epoch)
+{
+    if (epoch == w->told)
+        return;
+    w->told = epoch;
+    if (w->hooks.changed)
+        w->hooks.changed(w->hooks.data);
+}
+
 /* After a store that publishes: wake who sleeps. */
 static inline void ring_doorbell(struct ring_writer *w)
 {

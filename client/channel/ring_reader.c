@@ -45,8 +45,9 @@ void ring_jump(struct ring_reader *r)
 
     for (int i = 0; i < JUMPS; i++) {
         uint64_t claimed, at = ring_load_acquire(&ring->header->tail) & ~(uint64_t)(RING_GRAIN - 1);
+        uint64_t last = at + ring->size;
 
-        for (;;) {
+        while (at < last) {
             uint64_t word = ring_load_acquire(ring_word(ring, at));
 
             claimed = ring_load_acquire(&ring->header->claimed);
@@ -112,7 +113,7 @@ static int look_all(struct ring_reader *r, struct ring_entry *e, bool open)
             continue;
         }
         state = writer_state(r, &role);
-        if (state == -EAGAIN || (state == -EOWNERDEAD && r->died == role && role))
+        if (state == -EAGAIN || (state != -EPROTO && r->ended == role && role))
             return LOOK_NOTHING;
         /* All that the writer published came before its end. */
         look = ring_look(r, e);
@@ -122,18 +123,11 @@ static int look_all(struct ring_reader *r, struct ring_entry *e, bool open)
             lost(r);
             continue;
         }
-        if (state == -EOWNERDEAD)
-            r->died = role;
+        if (state != -EPROTO)
+            r->ended = role;
         return state == 0 ? -ENODATA : state;
     }
     return LOOK_NOTHING;
-}
-
-static int timed_out(const struct ring_reader *r)
-{
-    uint32_t role;
-
-    return writer_state(r, &role) == -EOWNERDEAD ? -EOWNERDEAD : -ETIMEDOUT;
 }
 
 static void notice_epoch(struct ring_reader *r)
@@ -143,8 +137,8 @@ static void notice_epoch(struct ring_reader *r)
     if (epoch == r->epoch)
         return;
     r->epoch = epoch;
-    if (r->changed)
-        r->changed(r->data);
+    if (r->hooks.changed)
+        r->hooks.changed(r->hooks.data);
 }
 
 /* Raise the flag so that whoever publishes from now on sees it. False: that is not sure. */
@@ -168,7 +162,9 @@ static int spin(struct ring_reader *r, struct ring_entry *e, bool open)
 
     if (!ring_spin_begin(&r->wait, &s, ring_load(&r->ring.header->writer_cpu)))
         return LOOK_NOTHING;
-    do
+    do {
+        /* The next line comes along with the first, rather than behind it. */
+        __builtin_prefetch((const char *)at + 64);
         if (ring_load(at) != word || s.turns % 64 == 0) {
             look = look_all(r, e, open);
             if (look != LOOK_NOTHING)
@@ -176,7 +172,7 @@ static int spin(struct ring_reader *r, struct ring_entry *e, bool open)
             at = ring_word(&r->ring, r->next); /* it may have gone behind a pad */
             word = ring_load(at);
         }
-    while (ring_spin_turn(&s));
+    } while (ring_spin_turn(&s));
     ring_spin_end(&r->wait, look != LOOK_NOTHING);
     return look;
 }
@@ -190,10 +186,13 @@ static int await(struct ring_reader *r, struct ring_entry *e, bool open, struct 
     if (look != LOOK_NOTHING)
         return look;
     if (d->timeout_ms == 0)
-        return timed_out(r);
+        return -ETIMEDOUT;
     if (r->slot)
         ring_store(&r->slot->cpu, ring_wait_cpu());
-    look = spin(r, e, open);
+    do {
+        look = spin(r, e, open);
+        notice_epoch(r);
+    } while (look == LOOK_NOTHING && ring_spin_again(&r->wait, d));
     while (look == LOOK_NOTHING) {
         uint32_t bell = ring_load_acquire(&h->bell);
         bool seen = raise_flag(r, ASLEEP_FUTEX);
@@ -209,7 +208,7 @@ static int await(struct ring_reader *r, struct ring_entry *e, bool open, struct 
         slept = ring_sleep(&h->bell, bell, d, seen ? -1 : BLIND_STEP_MS);
         look = look_all(r, e, open);
         if (look == LOOK_NOTHING && slept < 0)
-            return timed_out(r);
+            return -ETIMEDOUT;
     }
     return look;
 }
@@ -249,22 +248,17 @@ int ring_peek(struct ring_reader *r, const void **bytes, uint32_t *length, struc
     return 1;
 }
 
-/* Wake a writer that waits for the room that there is now. */
-static void ring_writers_bell(struct ring_reader *r)
+void ring_wake_writer(struct ring_reader *r)
 {
     struct ring_header *h = r->ring.header;
-    uint32_t asleep;
-
-    if ((int64_t)(r->released - ring_load_acquire(&h->wanted)) < 0)
-        return;
-    asleep = atomic_exchange(&h->writer_asleep, 0);
+    uint32_t asleep = atomic_exchange(&h->writer_asleep, 0);
     ring_stored();
     if (!asleep)
         return;
     ring_store(&r->slot->wakes, ++r->wakes);
     ring_ring(&h->writer_bell);
-    if (asleep & ASLEEP_POLL && r->poke)
-        r->poke(r->data);
+    if (asleep & ASLEEP_POLL && r->hooks.poke)
+        r->hooks.poke(r->hooks.data);
 }
 
 int ring_release(struct ring_reader *r)
@@ -281,6 +275,7 @@ int ring_release(struct ring_reader *r)
     r->peeked = 0;
     r->peeked_bytes = 0;
     if (r->slot) {
+        const struct ring_header *h = r->ring.header;
         struct ring_slot *s = r->slot;
 
         ring_store_release(&s->position, r->released);
@@ -290,8 +285,9 @@ int ring_release(struct ring_reader *r)
             tell_lost(r);
         if (r->must_fence)
             ring_fence();
-        if (ring_load(&r->ring.header->writer_asleep))
-            ring_writers_bell(r);
+        if (ring_load(&h->writer_asleep) &&
+            (int64_t)(r->released - ring_load_acquire(&h->wanted)) >= 0)
+            ring_wake_writer(r);
     }
     return stale ? -ESTALE : 0;
 }
@@ -330,6 +326,7 @@ static int follow(struct ring_reader *r, unsigned char *to, const struct ring_en
             ring_copy(to + done, from + done, there - done);
             done = there;
             s.start = 0;
+            ring_stored();
         }
         if (now.kind == (uint32_t)RING_READY)
             return 1;
@@ -345,7 +342,7 @@ static int follow(struct ring_reader *r, unsigned char *to, const struct ring_en
 
 int ring_recv(struct ring_reader *r, void *to, uint32_t room, uint32_t *length, struct deadline *d)
 {
-    for (;;) {
+    for (uint32_t tries = 1;; tries++) {
         struct ring_entry e;
         int got = next(r, &e, true, d);
 
@@ -358,28 +355,28 @@ int ring_recv(struct ring_reader *r, void *to, uint32_t room, uint32_t *length, 
             got = follow(r, to, &e, d);
             if (got < 0)
                 return got;
-            if (got == 0)
-                continue;
         } else
             ring_copy(to, (const unsigned char *)ring_word(&r->ring, r->next) + RING_HEAD,
                       e.length);
-        step(r, &e);
-        if (ring_release(r) == 0)
-            return 1;
+        if (got > 0) {
+            step(r, &e);
+            if (ring_release(r) == 0)
+                return 1;
+        }
+        /* It was overwritten or taken back meanwhile. */
+        if (tries % JUMPS == 0 && deadline_left_ms(d) == 0)
+            return -ETIMEDOUT;
     }
 }
 
 void ring_reader_leave(struct ring_reader *r)
 {
-    struct ring_header *h = r->ring.header;
-
     if (!r->slot)
         return;
     ring_consumed(&r->ring, r->released);
     atomic_store(&r->slot->state, SLOT_LEFT);
-    if (atomic_exchange(&h->writer_asleep, 0) & ASLEEP_POLL && r->poke)
-        r->poke(r->data);
-    ring_ring(&h->writer_bell);
+    ring_fence();
+    ring_wake_writer(r);
 }
 
 int ring_reader_arm(struct ring_reader *r)

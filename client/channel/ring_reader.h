@@ -12,10 +12,7 @@
 
 struct ring_reader {
     struct ring ring;
-    /* The caller's: shmd is to write the writer's eventfd; members are to announce themselves. */
-    void (*poke)(void *data);
-    void (*changed)(void *data);
-    void *data;
+    struct ring_hooks hooks;
 
     uint64_t released; /* all before it */
     uint64_t next;     /* what comes after what was peeked */
@@ -29,23 +26,23 @@ struct ring_reader {
     struct ring_slot *slot; /* NULL: it may not write */
     uint32_t role;
     uint32_t epoch;
-    uint32_t died; /* the role of a writer whose death was told */
+    uint32_t ended; /* the role of a writer whose end or death was told */
     bool must_fence;
     struct ring_wait wait;
 };
 
 /*
  * Join. slot -1: the segment cannot be written to. history -1: begin with the oldest message kept;
- * 0: with the next one; n: at most n before that. -EPROTO, -EINVAL.
+ * 0: with the next one; n: at most n before that. hooks NULL: none. -EPROTO, -EINVAL.
  */
 int ring_reader_start(struct ring_reader *r, const struct ring *ring, int slot, uint32_t role,
-                      int64_t history);
+                      int64_t history, const struct ring_hooks *hooks);
 
 /*
  * The next message, in place until ring_release(); peek again for the one behind it.
  *   1: there is one. 0: the writer has closed, and all was read. -EOWNERDEAD: the writer has died,
- *   and all that it published was read; the next call waits for a new writer, and says it again
- *   when the time is over. -ETIMEDOUT; -EPROTO: what stands in the segment cannot be.
+ *   and all that it published was read. Either is told once: the next call waits for a new writer.
+ *   -ETIMEDOUT; -EPROTO: what stands in the segment cannot be.
  */
 int ring_peek(struct ring_reader *r, const void **bytes, uint32_t *length, struct deadline *d);
 

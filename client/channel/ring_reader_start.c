@@ -23,17 +23,15 @@ static void find_end(const struct ring *ring, uint64_t *position, uint32_t *sequ
     }
 }
 
+/* `tail` may be a little behind what is kept; what nobody has taken is not to be left out. */
 static uint64_t oldest(const struct ring *ring)
 {
-    uint64_t tail = ring_load_acquire(&ring->header->tail);
+    const struct ring_header *h = ring->header;
+    uint64_t at = ring_load_acquire(&h->tail), consumed = ring_load_acquire(&h->consumed);
 
-    if (ring->flags & RING_HOLD) {
-        uint64_t consumed = ring_load_acquire(&ring->header->consumed);
-
-        if ((int64_t)(consumed - tail) > 0)
-            tail = consumed;
-    }
-    return tail & ~(uint64_t)(RING_GRAIN - 1);
+    if (ring->flags & RING_HOLD && ring_load_acquire(&h->claimed) - consumed <= ring->size)
+        at = consumed;
+    return at & ~(uint64_t)(RING_GRAIN - 1);
 }
 
 /* Lay a hand on what stands from `position` on: is it still there? */
@@ -60,6 +58,16 @@ static bool claim(struct ring_reader *r, uint64_t position)
     return ring_load_acquire(&h->claimed) - position <= r->ring.size;
 }
 
+/* A writer may have seen an earlier place, and sleep because of it. */
+static void moved(struct ring_reader *r)
+{
+    if (!r->slot)
+        return;
+    ring_fence();
+    if (ring_load(&r->ring.header->writer_asleep))
+        ring_wake_writer(r);
+}
+
 static int join(struct ring_reader *r, int64_t history)
 {
     const struct ring *ring = &r->ring;
@@ -81,6 +89,8 @@ static int join(struct ring_reader *r, int64_t history)
 
             if (look < 0)
                 return look;
+            if (r->next - at > ring->size)
+                return -EPROTO;
             if (look != LOOK_READY || history < 0 || (int64_t)(end - r->next) <= 0 ||
                 last - e.sequence <= (uint64_t)history)
                 break;
@@ -98,13 +108,14 @@ static int join(struct ring_reader *r, int64_t history)
 }
 
 int ring_reader_start(struct ring_reader *r, const struct ring *ring, int slot, uint32_t role,
-                      int64_t history)
+                      int64_t history, const struct ring_hooks *hooks)
 {
     int error;
 
     if (slot >= 0 && (uint32_t)slot >= ring->slots)
         return -EINVAL;
     *r = (struct ring_reader){
+        .hooks = hooks ? *hooks : (struct ring_hooks){.data = NULL},
         .ring = *ring, .role = role, .fresh = true,
         .slot = slot < 0 ? NULL : &ring->slot[slot],
         .lossy = slot < 0 || ring->flags & RING_BROADCAST,
@@ -115,11 +126,10 @@ int ring_reader_start(struct ring_reader *r, const struct ring *ring, int slot, 
     if (!r->slot) /* that shmd counts it in `blind` is to be seen from here on */
         ring_wait_barrier();
     error = join(r, history);
-    if (error < 0)
-        return error;
     if (r->slot) {
         ring_store(&r->slot->cpu, ring_wait_cpu());
-        ring_store_release(&r->slot->state, SLOT_ACTIVE);
+        ring_store_release(&r->slot->state, error < 0 ? SLOT_LEFT : SLOT_ACTIVE);
+        moved(r);
     }
-    return 0;
+    return error;
 }

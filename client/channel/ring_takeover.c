@@ -95,7 +95,7 @@ void ring_writer_agree(struct ring_writer *w)
     uint32_t cpu;
     uint64_t room;
 
-    w->epoch = ring_load_acquire(&r->header->epoch);
+    w->agreed = ring_load_acquire(&r->header->epoch);
     if (r->flags & RING_BROADCAST)
         return;
     ring_fence();
@@ -133,13 +133,19 @@ static void build_index(struct ring_writer *w)
     w->index_next = 0;
 }
 
-int ring_writer_start(struct ring_writer *w, const struct ring *ring, int slot, uint32_t role)
+int ring_writer_start(struct ring_writer *w, const struct ring *ring, int slot, uint32_t role,
+                      const struct ring_hooks *hooks)
 {
     struct ring_header *h = ring->header;
     int r;
 
-    *w = (struct ring_writer){.ring = *ring, .role = role, .slot = slot};
+    *w = (struct ring_writer){
+        .hooks = hooks ? *hooks : (struct ring_hooks){.data = NULL},
+        .ring = *ring, .role = role, .slot = slot,
+    };
     ring_wait_init(&w->wait);
+    w->told = ring_load(&h->epoch);
+    w->agreed = w->told - 1;
     w->must_fence = !ring_wait_register() || ring->flags & RING_MANY;
     w->fencing = true;
     w->block_shift = (uint32_t)__builtin_ctzll(ring->size / RING_BLOCKS);

@@ -13,6 +13,7 @@
 
 #define BUDGET_MAX 50000u /* ns */
 #define BUDGET_MIN 800u
+#define ALWAYS 1000000u /* ns between two looks at the time limit, of who never sleeps */
 #define LOOKS 1024u /* waits between two questions after the CPUs */
 
 #ifdef RING_TSAN
@@ -72,7 +73,7 @@ void ring_wait_init(struct ring_wait *w)
 
 bool ring_spin_begin(struct ring_wait *w, struct ring_spin *s, uint32_t peer_cpu)
 {
-    *s = (struct ring_spin){.limit = w->always ? UINT_MAX : w->budget};
+    *s = (struct ring_spin){.limit = w->always ? ALWAYS : w->budget};
     if (w->looks-- == 0)
         look_at_cpus(w);
     return w->always || !(w->never || w->alone || (w->single && peer_cpu && peer_cpu == ring_wait_cpu()));

@@ -31,6 +31,13 @@ struct ring_spin {
     uint32_t limit;
 };
 
+/* The caller's, called with `data`. */
+struct ring_hooks {
+    void (*poke)(void *data);    /* shmd is to tell those of the other side who poll */
+    void (*changed)(void *data); /* members are to make themselves known again */
+    void *data;
+};
+
 void ring_wait_init(struct ring_wait *w);
 
 /* The process of a publisher: may sleepers reach it by membarrier? Asked for once a process. */
@@ -45,6 +52,11 @@ uint32_t ring_wait_cpu(void);
 /* Begin; false: do not spin. peer_cpu: + 1, 0 where unknown. */
 bool ring_spin_begin(struct ring_wait *w, struct ring_spin *s, uint32_t peer_cpu);
 bool ring_spin_clock(struct ring_spin *s);
+/* A spin was for nothing: is there to be another one, not a sleep? */
+static inline bool ring_spin_again(const struct ring_wait *w, struct deadline *d)
+{
+    return w->always && deadline_left_ms(d) != 0;
+}
 /* It paid, or not. */
 void ring_spin_end(struct ring_wait *w, bool paid);
 

@@ -18,8 +18,8 @@ void ring_writer_wake(struct ring_writer *w)
     w->woken++;
     ring_store(&h->wakes, ++w->wakes);
     ring_ring(&h->bell);
-    if (asleep & ASLEEP_POLL && w->poke)
-        w->poke(w->data);
+    if (asleep & ASLEEP_POLL && w->hooks.poke)
+        w->hooks.poke(w->hooks.data);
 }
 
 /* Do readers sleep most of the time? Then a fence here is cheaper than their membarrier. */
@@ -154,14 +154,21 @@ static void put_pieces(struct ring_writer *w, const unsigned char *bytes, uint32
 void ring_put(struct ring_writer *w, const void *bytes, uint32_t length)
 {
     unsigned char *to;
+    uint32_t n;
 
     w->at = ring_place(w, length);
     if (length >= PIECES_FROM && !w->holding && !w->sleepy && !w->wait.alone) {
         put_pieces(w, bytes, length);
         return;
     }
+    /*
+     * The line with the head word comes last, all at once: a reader polls it, and would take it
+     * away between two stores.
+     */
     to = (unsigned char *)ring_word(&w->ring, w->at) + RING_HEAD;
-    ring_copy(to, bytes, length);
+    n = MIN(length, -(uint32_t)(w->at + RING_HEAD) % 64);
+    ring_copy(to + n, (const unsigned char *)bytes + n, length - n);
+    ring_copy(to, bytes, n);
     finish(w, length);
 }
 
@@ -179,15 +186,15 @@ int ring_send(struct ring_writer *w, const void *bytes, uint32_t length, struct 
 
 static int reserve_copy(struct ring_writer *w, uint32_t length, void **ret)
 {
-    if (length > w->copy_size) {
-        void *p = realloc(w->copy, length);
+    if (length > w->copy_size || !w->copy) {
+        void *p = realloc(w->copy, MAX(length, 1u));
 
         if (!p)
             return -ENOMEM;
         w->copy = p;
         w->copy_size = length;
     }
-    *ret = w->copy ? (void *)w->copy : (void *)w;
+    *ret = w->copy;
     return 0;
 }
 
@@ -256,8 +263,8 @@ void ring_writer_close(struct ring_writer *w)
     ring_fence();
     if (w->ring.flags & RING_MANY ? ring_writers_left(&w->ring) == 0 : writer >> 32 == w->role) {
         atomic_compare_exchange_strong(&h->writer, &writer, (uint64_t)w->role << 32 | RING_CLOSED);
-        if (atomic_exchange(&h->readers_asleep, 0) & ASLEEP_POLL && w->poke)
-            w->poke(w->data);
+        if (atomic_exchange(&h->readers_asleep, 0) & ASLEEP_POLL && w->hooks.poke)
+            w->hooks.poke(w->hooks.data);
         ring_ring(&h->bell);
     }
 }

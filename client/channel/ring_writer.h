@@ -13,10 +13,7 @@
 
 struct ring_writer {
     struct ring ring;
-    /* The caller's: shmd is to write the readers' eventfds; members are to announce themselves. */
-    void (*poke)(void *data);
-    void (*changed)(void *data);
-    void *data;
+    struct ring_hooks hooks;
 
     uint64_t position; /* where the next record will stand */
     uint64_t claimed;  /* how far it may reach */
@@ -34,7 +31,8 @@ struct ring_writer {
 
     uint32_t role;
     int slot;
-    uint32_t epoch;
+    uint32_t told;   /* the epoch that the caller was told of */
+    uint32_t agreed; /* the epoch in which `claimed` was compared with the readers' places */
     bool fencing;      /* after each message, and so says the header */
     bool must_fence;   /* nobody's membarrier reaches this process */
     bool sleepy;       /* readers sleep most of the time */
@@ -45,8 +43,9 @@ struct ring_writer {
     struct ring_wait wait;
 };
 
-/* Take over after whoever wrote before; `role` and `slot` are from shmd. -EPROTO. */
-int ring_writer_start(struct ring_writer *w, const struct ring *r, int slot, uint32_t role);
+/* Take over after whoever wrote before; `role` and `slot` are from shmd; hooks NULL: none. -EPROTO. */
+int ring_writer_start(struct ring_writer *w, const struct ring *r, int slot, uint32_t role,
+                      const struct ring_hooks *hooks);
 
 /* Room for a message, aligned to 8 bytes, valid until commit or abort. */
 int ring_reserve(struct ring_writer *w, uint32_t length, void **ret, struct deadline *d);

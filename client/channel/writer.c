@@ -63,7 +63,9 @@ EXPORT int shmd_writer_open(struct shmd_writer **ret, struct shmd *s, const char
     int r = member_open(&w->member, s, name, JOIN_WRITER, o, &d);
 
     if (r == 0) {
-        r = ring_writer_start(&w->ring, &w->member.ring, (int)w->member.slot, w->member.role);
+        const struct ring_hooks hooks = {.poke = poke, .changed = changed, .data = &w->member};
+
+        r = ring_writer_start(&w->ring, &w->member.ring, (int)w->member.slot, w->member.role, &hooks);
         if (r < 0) {
             explain(w, r, 0);
             member_close(&w->member);
@@ -73,9 +75,6 @@ EXPORT int shmd_writer_open(struct shmd_writer **ret, struct shmd *s, const char
         free(w);
         return r;
     }
-    w->ring.poke = poke;
-    w->ring.changed = changed;
-    w->ring.data = &w->member;
     member_set_spin(&w->ring.wait, o);
     *ret = w;
     return 0;
@@ -100,13 +99,20 @@ static bool arm(struct shmd_writer *w, int error, int timeout_ms, size_t length)
     return ring_writer_arm(&w->ring, (uint32_t)length) > 0;
 }
 
+/* A message that went where another one is reserved would be overwritten by that. */
+static bool refused(struct shmd_writer *w, size_t length, int *r)
+{
+    *r = w->member.stale ? -ESTALE : w->ring.is_reserved ? -EBUSY : length > RING_MESSAGE_MAX ? -EMSGSIZE : 0;
+    return *r < 0 && explain(w, *r, length);
+}
+
 EXPORT int shmd_send(struct shmd_writer *w, const void *bytes, size_t length, int timeout_ms)
 {
     struct deadline d = {.timeout_ms = timeout_ms};
     int r;
 
-    if (w->member.stale || length > RING_MESSAGE_MAX)
-        return explain(w, w->member.stale ? -ESTALE : -EMSGSIZE, length);
+    if (refused(w, length, &r))
+        return r;
     do
         r = ring_send(&w->ring, bytes, (uint32_t)length, &d);
     while (r < 0 && arm(w, r, timeout_ms, length));
@@ -118,8 +124,8 @@ EXPORT int shmd_reserve(struct shmd_writer *w, size_t length, void **ret, int ti
     struct deadline d = {.timeout_ms = timeout_ms};
     int r;
 
-    if (w->member.stale || length > RING_MESSAGE_MAX)
-        return explain(w, w->member.stale ? -ESTALE : -EMSGSIZE, length);
+    if (refused(w, length, &r))
+        return r;
     do
         r = ring_reserve(&w->ring, (uint32_t)length, ret, &d);
     while (r < 0 && arm(w, r, timeout_ms, length));

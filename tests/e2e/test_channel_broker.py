@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import select
@@ -10,6 +11,7 @@ import signal
 import socket
 import struct
 import subprocess
+import termios
 import time
 
 import pytest
@@ -39,7 +41,7 @@ SLOT = {"role": (0, "I"), "state": (4, "I"), "kind": (20, "I"), "pid": (24, "I")
 HEADER_SIZE, SLOT_SIZE = 576, 128
 MAGIC = 0x31474E52444D4853
 WRITING, ENDED, DIED = 1, 2, 3
-ACTIVE = 2
+ACTIVE, LEFT = 2, 3
 
 
 class Ring:
@@ -267,6 +269,8 @@ def test_options_survive(b, rings):
     """They come from the registry, whatever stands in the ring, and over restarts and moves."""
     with b.connect(ALICE) as alice:
         shmid = alice.channel("c", MANY, slots=9, version=3, tag="t" * 19).shmid
+        alice.attach("c")
+        role = alice.join(WRITER).role
     ring = rings(shmid)
     ring.fill(os.urandom(HEADER_SIZE + 9 * SLOT_SIZE), 9)
     for capacity in (4096, 100):
@@ -277,6 +281,9 @@ def test_options_survive(b, rings):
             assert alice.channel("c", MANY, slots=9, version=3, tag="t" * 19).shmid == shmid
             assert answer(alice.channel, "c", MANY, slots=9, version=3, tag="t") == errno.EPROTOTYPE
             assert alice.stat("c").flags & F.SEGMENT_CHANNEL
+            before, _ = role, alice.attach("c")
+            role = alice.join(BLIND).role
+            assert role > before  # these numbers are never given twice
 
 
 @pytest.mark.parametrize("bad", [
@@ -659,6 +666,23 @@ def test_died_meanwhile(b, members, rings):
         alice.join(WRITER)
 
 
+def test_closed_meanwhile(b, members, rings):
+    """It could tell nobody, and its process lives on."""
+    with b.connect(ALICE) as alice:
+        ring = rings(alice.channel("lab/c").shmid)
+    w, r, stays = members(ALICE), members(BOB), members(BOB)
+    role, slot = w.enter("lab/c", WRITER)
+    slot2 = r.enter("lab/c", READER)[1]
+    slot3 = stays.enter("lab/c", READER)[1]
+    ring.put("writer", role << 32 | WRITING)
+    b.kill()
+    ring.put("state", LEFT, slot)
+    ring.put("state", LEFT, slot2)
+    b.start()
+    shmd.until(lambda: not any(ring.get("role", s) for s in (slot, slot2)), "both are ended")
+    assert ring.get("role", slot3) and ring.get("writer") == role << 32 | ENDED
+
+
 def test_another_process_with_that_pid(b, members, rings):
     with b.connect(ALICE) as alice:
         ring = rings(alice.channel("lab/c").shmid)
@@ -797,6 +821,55 @@ def test_descriptors_and_answers_in_order(b):
         assert all(map(readable, fds.values()))
 
 
+def queued(w):
+    """Bytes that shmd has sent and nobody has read."""
+    return struct.unpack("i", fcntl.ioctl(w.sock, termios.FIONREAD, bytes(4)))[0]
+
+
+def serve(root, w, data, count):
+    """Have `count` requests served without reading an answer: the bytes that wait for us then."""
+    before, asked = root.info().requests, 0
+
+    def served():
+        nonlocal asked
+        asked += 1
+        return root.info().requests == before + count + asked
+    w.send(data)
+    shmd.until(served, "they are served")
+    return queued(w)
+
+
+@pytest.mark.parametrize("before", [0, 1, 20])
+def test_descriptor_for_a_full_socket(b, before):
+    """It waits, alone or behind other answers, until there is room: for its own reply."""
+    ping = frame("PING", serial=7)
+    with b.connect() as root, b.connect(ALICE) as w, b.connect(ALICE) as probe:
+        w.channel("c")
+        w.attach("c")
+        w.join(WRITER)
+        fits = 0
+        while serve(root, probe, ping, 1) > fits * len(ping):
+            fits += 1
+        for i in range(fits):
+            assert serve(root, w, ping, 1) == (i + 1) * len(ping)
+        files = open_files(b.pid)
+        ask = frame("POLLFD", pack("pollfd", lease=1), serial=8)
+        assert serve(root, w, ping * before + ask, before + 1) == fits * len(ping)
+        w.send(ping)  # is answered behind it
+        assert [w.read().serial for _ in range(fits + before + 2)] == [7] * (fits + before) + [8, 7]
+        assert len(w.fds) == 1
+        w.poke(F.POKE_WRITERS)
+        assert readable(w.fds[0])
+        assert open_files(b.pid) == files + 1  # shmd's own end
+        os.close(w.fds.pop())
+        # Another, and its caller goes before it is sent.
+        for i in range(fits):
+            serve(root, w, ping, 1)
+        serve(root, w, ask, 1)
+    with b.connect() as root:
+        shmd.until(lambda: root.info().connections == 1 and open_files(b.pid) < files, "nothing is left open")
+
+
 def open_files(pid):
     return len(os.listdir("/proc/%d/fd" % pid))
 
@@ -847,7 +920,6 @@ def test_descriptors_of_a_user_are_bounded(make_broker, folder):
 
 def test_a_holder_of_a_descriptor_cannot_make_shmd_wait(b, members):
     """Whatever it does with it: flags, queues that are full, reading into nothing."""
-    import fcntl
     with b.connect(ALICE) as alice:
         alice.channel("lab/c")
     w, r = members(ALICE), members(BOB)
@@ -861,6 +933,31 @@ def test_a_holder_of_a_descriptor_cannot_make_shmd_wait(b, members):
     w("poke", F.POKE_READERS)
     with b.connect() as root:
         root.ping()
+
+
+def test_many_end_together(b):
+    """A thousand members that go at once, each of which concerns a thousand others: nobody waits for long."""
+    half = 500
+    with b.connect(ALICE) as stays, b.connect() as root:
+        stays.channel("lab/c", MANY, slots=1024)
+        goes, fds = b.connect(ALICE), []
+        for w, kind in ((stays, READER), (goes, WRITER)):
+            for i in range(1, half + 1):
+                w.attach("lab/c", lease=i)
+                w.join(kind, lease=i)
+        for i in range(1, half + 1):
+            fds.append(stays.pollfd(i))
+        goes.close()
+        leases, longest = 2 * half, 0
+        while leases > half:
+            before = time.monotonic()
+            leases = root.info().leases
+            longest = max(longest, time.monotonic() - before)
+        assert all(map(readable, fds))
+        print("%.1f ms at most" % (longest * 1e3))
+        assert longest < (1 if shmd.SANITIZED else 0.1)
+        for fd in fds:
+            os.close(fd)
 
 
 # Hostile.

@@ -6,6 +6,7 @@ packages_build=(gcc libc6-dev meson ninja-build pkg-config libevent-dev libinih-
     libsmartcols-dev)
 packages_test=(libcmocka-dev python3-pytest g++ clang libclang-rt-14-dev util-linux strace
     mandoc systemd dbus libpam-systemd dbus-user-session debhelper git)
+packages_wish=(spin) # for tests that are skipped without them
 packages_bench=(redis-server)
 
 prepare_logged() { # COMMAND...: its output is shown only where it fails
@@ -54,6 +55,13 @@ prepare_packages() { # build|test|bench: each includes those before it
     fi
     echo "installing ${missing[*]}" >&2
     prepare_logged prepare_apt "${missing[@]}"
+}
+
+prepare_wish() { # they may be missing
+    if [ "$(id -u)" -eq 0 ] && command -v dpkg-query >/dev/null &&
+        ! dpkg-query -W "${packages_wish[@]}" >/dev/null 2>&1; then
+        prepare_logged prepare_apt "${packages_wish[@]}" || true
+    fi
 }
 
 prepare_build() { # DIR [MESON OPTION...]

@@ -98,8 +98,8 @@ static double ping_pong(uint32_t size, int turns, bool always, int timeout_ms)
     pin(child == 0);
     memset(out, 1, size);
     memset(in, 1, size);
-    check(ring_reader_start(&r, child ? &back.ring : &there.ring, 1, 2, -1), "reader");
-    check(ring_writer_start(&w, child ? &there.ring : &back.ring, 0, 1), "writer");
+    check(ring_reader_start(&r, child ? &back.ring : &there.ring, 1, 2, -1, NULL), "reader");
+    check(ring_writer_start(&w, child ? &there.ring : &back.ring, 0, 1, NULL), "writer");
     r.wait.always = w.wait.always = always;
     if (child == 0) {
         die_with_parent();
@@ -184,7 +184,7 @@ static double stream(uint32_t size, int messages, int batch, bool zero_copy, boo
         const void *at;
 
         die_with_parent();
-        check(ring_reader_start(&r, &p.ring, 1, 2, -1), "reader");
+        check(ring_reader_start(&r, &p.ring, 1, 2, -1, NULL), "reader");
         r.wait.always = always;
         for (;;) {
             if (zero_copy) {
@@ -210,7 +210,7 @@ static double stream(uint32_t size, int messages, int batch, bool zero_copy, boo
     int64_t start, end;
     int status;
 
-    check(ring_writer_start(&w, &p.ring, 0, 1), "writer");
+    check(ring_writer_start(&w, &p.ring, 0, 1, NULL), "writer");
     w.wait.always = always;
     while (atomic_load(&p.ring.slot[1].state) != SLOT_ACTIVE)
         sched_yield();
@@ -281,6 +281,13 @@ static const char *const names[] = {
     "64 B stream", "64 B stream by 16", "64 B stream by 16, in place", "1,023 B stream by 16, in place",
     "64 KiB stream", "1 MiB stream", "pipe, one core", "1,023 B, one core"};
 
+static const char *only;
+
+static bool wanted(int m)
+{
+    return (m == LINE && cpus[0] != cpus[1]) || (m != LINE && !only) || (only && strstr(names[m], only));
+}
+
 int main(int argc, char **argv)
 {
     static double values[MEASURES][ROUNDS_MAX];
@@ -290,29 +297,46 @@ int main(int argc, char **argv)
         cpus[0] = atoi(argv[2]);
         cpus[1] = atoi(argv[3]);
     }
+    only = getenv("ONLY");
     rounds = MIN(MAX(rounds, 1), ROUNDS_MAX);
     for (int i = 0; i < rounds; i++) {
-        values[LINE][i] = bounce(100000);
-        values[LAT64][i] = ping_pong(64, 50000, true, -1);
-        values[LAT64SLEEP][i] = ping_pong(64, 50000, false, -1);
-        values[LAT1023][i] = ping_pong(1023, 30000, true, -1);
-        values[LAT1023SLEEP][i] = ping_pong(1023, 30000, false, -1);
-        values[LAT1M][i] = ping_pong(1 << 20, 300, false, -1);
-        values[THR64][i] = stream(64, 1000000, 1, false, false);
-        values[THR64B][i] = stream(64, 2000000, 16, false, false);
-        values[THR64Z][i] = stream(64, 2000000, 16, true, false);
-        values[THR1023][i] = stream(1023, 300000, 16, true, false);
-        values[THR64K][i] = stream(65536, 5000, 1, false, false);
-        values[THR1M][i] = stream(1 << 20, 300, 1, false, false);
+        if (wanted(LINE))
+            values[LINE][i] = bounce(100000);
+        if (wanted(LAT64))
+            values[LAT64][i] = ping_pong(64, 50000, true, -1);
+        if (wanted(LAT64SLEEP))
+            values[LAT64SLEEP][i] = ping_pong(64, 50000, false, -1);
+        if (wanted(LAT1023))
+            values[LAT1023][i] = ping_pong(1023, 30000, true, -1);
+        if (wanted(LAT1023SLEEP))
+            values[LAT1023SLEEP][i] = ping_pong(1023, 30000, false, -1);
+        if (wanted(LAT1M))
+            values[LAT1M][i] = ping_pong(1 << 20, 300, false, -1);
+        if (wanted(THR64))
+            values[THR64][i] = stream(64, 1000000, 1, false, false);
+        if (wanted(THR64B))
+            values[THR64B][i] = stream(64, 2000000, 16, false, false);
+        if (wanted(THR64Z))
+            values[THR64Z][i] = stream(64, 2000000, 16, true, false);
+        if (wanted(THR1023))
+            values[THR1023][i] = stream(1023, 300000, 16, true, false);
+        if (wanted(THR64K))
+            values[THR64K][i] = stream(65536, 5000, 1, false, false);
+        if (wanted(THR1M))
+            values[THR1M][i] = stream(1 << 20, 300, 1, false, false);
 
         int other = cpus[1];
 
         cpus[1] = cpus[0];
-        values[PIPE1][i] = pipe_ping_pong(1023, 10000);
-        values[RING1][i] = ping_pong(1023, 10000, false, -1);
+        if (wanted(PIPE1))
+            values[PIPE1][i] = pipe_ping_pong(1023, 10000);
+        if (wanted(RING1))
+            values[RING1][i] = ping_pong(1023, 10000, false, -1);
         cpus[1] = other;
     }
     for (int m = 0; m < MEASURES; m++) {
+        if (!wanted(m))
+            continue;
         double ratio[ROUNDS_MAX];
 
         for (int i = 0; i < rounds; i++)
