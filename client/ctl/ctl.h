@@ -49,7 +49,7 @@ struct column {
     bool shown; /* without --output */
     const char *help;
 };
-#define COLUMNS_MAX 40
+#define COLUMNS_MAX 64
 
 struct ctl;
 
@@ -83,7 +83,7 @@ struct ctl {
 extern const struct command command_create, command_open, command_attach, command_detach,
     command_stat, command_set, command_rm, command_list, command_limits, command_usage,
     command_ping, command_status, command_write, command_read, command_dump, command_who,
-    command_watch, command_fsck, command_pub, command_sub;
+    command_watch, command_fsck, command_pub, command_sub, command_top;
 extern const struct command *const ctl_commands[]; /* ends with NULL */
 
 /* main.c */

@@ -12,6 +12,7 @@ const struct command *const ctl_commands[] = {
     &command_set,    &command_rm,     &command_list,   &command_who,    &command_watch,
     &command_limits, &command_usage,  &command_ping,   &command_status, &command_fsck,
     &command_write,  &command_read,   &command_dump,   &command_pub,    &command_sub,
+    &command_top,
     NULL,
 };
 
