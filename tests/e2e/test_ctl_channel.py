@@ -8,6 +8,7 @@ import pty
 import select
 import signal
 import subprocess
+import termios
 import threading
 
 import pytest
@@ -303,3 +304,42 @@ def test_top(broker, ctl):
     t.stdout.read()
     assert ended(t) == DONE
     p.kill()
+
+
+@pytest.mark.parametrize("how", [b"q", signal.SIGTERM])
+def test_top_on_a_terminal(broker, how):
+    broker.ctl("pub", "c", "--pattern", "--count", "1")
+    leader, follower = pty.openpty()
+    before = termios.tcgetattr(follower)
+    p = broker.programs.popen([broker.programs.ctl, "--socket", broker.socket, "top", "--delay", "0.05"],
+                              stdin=follower, stdout=follower, stderr=subprocess.PIPE, env={"TERM": "xterm"})
+    seen = b""
+
+    def until(text):
+        nonlocal seen
+        while text not in seen:
+            assert select.select([leader], [], [], shmd.LIMIT)[0], seen
+            seen += os.read(leader, 4096)
+        seen = seen[seen.index(text) + len(text):]
+
+    try:
+        until(b"by MSGRATE")
+        until(b"root/c")
+        os.write(leader, b"s")
+        until(b"BYTE")
+        os.write(leader, b" ")
+        until(b"halted")
+        if isinstance(how, bytes):
+            os.write(leader, how)
+        else:
+            p.send_signal(how)
+        until(b"\x1b[?1049l")
+        assert ended(p) == DONE
+        assert termios.tcgetattr(follower) == before
+        shmd.no_report(p.stderr.read().decode())
+    finally:
+        p.kill()
+        p.wait()
+        p.stderr.close()
+        os.close(leader)
+        os.close(follower)
