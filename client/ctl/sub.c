@@ -12,7 +12,7 @@
 #include "sub_output.h"
 
 #define BLIND_NS (NS_PER_SECOND / 100) /* between two looks of one that cannot be woken */
-#define FLUSH_FROM ((size_t)64 << 10)
+#define FLUSH_FROM ((size_t)64 << 10) /* even while more is there */
 
 struct sub {
     struct ctl *ctl;
@@ -26,6 +26,8 @@ struct sub {
     unsigned char *message;
     size_t most;
     uint64_t received, lost;
+    uint64_t untold; /* of the lost ones */
+    int64_t tell_at;
     int64_t heard; /* when something was printed last */
 };
 
@@ -57,6 +59,18 @@ static int wait_for_more(struct sub *b)
     return r == CHANNEL_STOPPED ? STOP : CTL_DONE;
 }
 
+/* Once a second at most: telling of it must not lose more. */
+static void tell_lost(struct sub *b, bool now)
+{
+    int64_t when;
+
+    if (!b->untold || ((when = clock_ns(CLOCK_MONOTONIC)) < b->tell_at && !now))
+        return;
+    log_warning("sub: %s: %llu messages were lost", b->name, (unsigned long long)b->untold);
+    b->untold = 0;
+    b->tell_at = when + NS_PER_SECOND;
+}
+
 static int print(struct sub *b, size_t n)
 {
     uint64_t all = shmd_lost(b->reader), lost = all - b->lost;
@@ -65,8 +79,8 @@ static int print(struct sub *b, size_t n)
 
     b->lost = all;
     b->received++;
-    if (lost)
-        log_warning("sub: %s: %llu messages were lost", b->name, (unsigned long long)lost);
+    b->untold += lost;
+    tell_lost(b, false);
     if (b->ctl->json)
         r = output_json(o, b->received + all, b->message, n, lost);
     else
@@ -140,6 +154,7 @@ static int subscribe(struct sub *b)
     int code = receive(b), last = output_code(b, output_flush(&b->output));
 
     output_close(&b->output);
+    tell_lost(b, true);
     if (code == STOP)
         code = CTL_DONE;
     return code == CTL_DONE && last != STOP ? last : code;

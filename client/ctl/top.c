@@ -36,9 +36,11 @@ static void print_row(struct table *t, const struct top_row *r)
     table_number(t, TOP_LEASES, r->status.leases);
     if (!r->is_channel)
         return;
-    table_number(t, TOP_MSGRATE, (uint64_t)(r->rate[0] + 0.5));
-    table_size(t, TOP_BYTERATE, (uint64_t)(r->rate[1] + 0.5));
-    table_number(t, TOP_LOSTRATE, (uint64_t)(r->rate[2] + 0.5));
+    if (r->measured) {
+        table_number(t, TOP_MSGRATE, (uint64_t)(r->rate[0] + 0.5));
+        table_size(t, TOP_BYTERATE, (uint64_t)(r->rate[1] + 0.5));
+        table_number(t, TOP_LOSTRATE, (uint64_t)(r->rate[2] + 0.5));
+    }
     table_number(t, TOP_READERS, (uint64_t)r->channel.readers + r->channel.blind);
     table_number(t, TOP_WRITERS, r->channel.writers);
     table_text(t, TOP_WAITING, "%s", waiting[r->channel.waiting & 3]);

@@ -15,6 +15,7 @@ struct top_row {
     bool is_channel; /* and may be read: `channel` is true */
     struct shmd_channel_status channel;
     int64_t when;
+    bool measured; /* it was there a round before, and `rate` is true */
     double rate[3]; /* messages, bytes and lost ones a second */
 };
 

@@ -49,6 +49,7 @@ static void measure(struct top *t, struct top_row *r)
 
     if (!r->is_channel || !b || !b->is_channel)
         return;
+    r->measured = true;
     r->rate[0] = rate(r->channel.sent, b->channel.sent, r->when - b->when);
     r->rate[1] = rate(r->channel.bytes, b->channel.bytes, r->when - b->when);
     r->rate[2] = rate(r->channel.lost, b->channel.lost, r->when - b->when);

@@ -54,7 +54,7 @@ static void row(int y, const struct top_row *r)
     user_text(user, r->status.uid);
     unit(size, (double)r->status.segment.size);
     if (r->is_channel) {
-        for (int i = 0; i < 3; i++)
+        for (int i = 0; i < 3 && r->measured; i++)
             unit(rate[i], r->rate[i]);
         snprintf(readers, sizeof(readers), "%u", r->channel.readers + r->channel.blind);
         snprintf(writers, sizeof(writers), "%u", r->channel.writers);
