@@ -30,6 +30,8 @@ void output_close(struct output *o)
 
 int output_put(struct output *o, const void *bytes, size_t n)
 {
+    if (n == 0)
+        return 0;
     if (o->room - o->used < n) {
         size_t room = MAX(o->room * 2, o->used + n + FLUSH_FROM);
         char *more = realloc(o->bytes, room);
@@ -69,7 +71,8 @@ int output_flush(struct output *o)
 static size_t utf8(const unsigned char *s, size_t n, uint32_t *c)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t length = s[0] < 0x80 ? 1 : s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3 : s[0] >> 3 == 30 ? 4 : 0;
+    size_t length = s[0] < 0x80 ? 1 : s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3
+                  : s[0] >> 3 == 30 ? 4 : 0;
 
     if (length == 0 || length > n)
         return 0;
@@ -155,12 +158,15 @@ static int put_base64(struct output *o, const unsigned char *bytes, size_t n)
     return r;
 }
 
-int output_json(struct output *o, uint64_t sequence, const unsigned char *bytes, size_t n, uint64_t lost)
+int output_json(struct output *o, uint64_t sequence, const unsigned char *bytes, size_t n,
+                uint64_t lost)
 {
     bool text = is_text(bytes, n);
     char head[128];
-    int length = snprintf(head, sizeof(head), "{\"sequence\": %llu, \"length\": %zu, \"lost\": %llu, \"%s\": \"",
-                          (unsigned long long)sequence, n, (unsigned long long)lost, text ? "text" : "base64");
+    int length = snprintf(head, sizeof(head),
+                          "{\"sequence\": %llu, \"length\": %zu, \"lost\": %llu, \"%s\": \"",
+                          (unsigned long long)sequence, n, (unsigned long long)lost,
+                          text ? "text" : "base64");
     int r = output_put(o, head, (size_t)length);
 
     if (r == 0)

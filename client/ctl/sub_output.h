@@ -24,4 +24,5 @@ int output_flush(struct output *o);
 int output_visible(struct output *o, const unsigned char *bytes, size_t n);
 
 /* As a JSON object on a line. */
-int output_json(struct output *o, uint64_t sequence, const unsigned char *bytes, size_t n, uint64_t lost);
+int output_json(struct output *o, uint64_t sequence, const unsigned char *bytes, size_t n,
+                uint64_t lost);
