@@ -48,8 +48,9 @@ EXPORT int shmd_channel_remove(struct shmd *s, const struct shmd_segment *segmen
     if (r < 0)
         return r;
     target.wire.instance = segment->instance;
-    r = call_reply(s, &(struct question){OP_DISBAND, &target.wire, sizeof(target.wire), target.name}, &reply,
-                   &resent, &d);
+    r = call_reply(s,
+                   &(struct question){OP_DISBAND, &target.wire, sizeof(target.wire), target.name},
+                   &reply, &resent, &d);
     if (r < 0)
         return r;
     r = reply_take(s, &reply, &was, sizeof(was));
@@ -117,7 +118,9 @@ static uint64_t count_unread(const struct ring *r)
     }
     at &= ~(uint64_t)(RING_GRAIN - 1);
     for (from = at; at - from < r->size; at = e.next) {
-        if (!ring_parse(r, at, ring_load_acquire(ring_word(r, at)), &e) || e.kind == 0 || e.kind == RING_OPEN)
+        bool sound = ring_parse(r, at, ring_load_acquire(ring_word(r, at)), &e);
+
+        if (!sound || e.kind == 0 || e.kind == RING_OPEN)
             break;
         count += e.kind == (uint32_t)RING_READY;
     }
