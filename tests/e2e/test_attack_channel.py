@@ -170,6 +170,8 @@ def test_garbage_at_random(b, made, flags):
             for who, *_ in words:
                 line = who.process.stdout.readline()
                 assert line.startswith((b"ok", b"error")), line
+            alice.say("stat", name)
+            assert alice.process.stdout.readline().startswith((b"ok", b"error %d " % errno.EPROTOTYPE))
             if i % 4 == 3:  # come and go, on what stands there now
                 for who, *what in ((alice, "writer"), (carol, "reader")):
                     who.do("close")
