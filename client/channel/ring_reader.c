@@ -44,8 +44,9 @@ void ring_jump(struct ring_reader *r)
 {
     const struct ring *ring = &r->ring;
     struct ring_entry e;
+    uint64_t walked = 0; /* in all, lest somebody makes this go on by changing `claimed` */
 
-    for (int i = 0; i < JUMPS; i++) {
+    for (int i = 0; i < JUMPS && walked < ring->size; i++) {
         uint64_t claimed, at = ring_load_acquire(&ring->header->tail) & ~(uint64_t)(RING_GRAIN - 1);
         uint64_t last = at + ring->size;
 
@@ -61,6 +62,7 @@ void ring_jump(struct ring_reader *r)
                 r->anew = true;
                 return;
             }
+            walked += e.next - at;
             at = e.next;
         }
     }
