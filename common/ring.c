@@ -13,7 +13,7 @@
 #define PAGE 4096u
 #define TRIES 16 /* of a compare-and-swap, where honest members make fail one or two */
 
-static uint64_t ring_start(uint32_t slots)
+uint64_t ring_start(uint32_t slots)
 {
     uint64_t end = sizeof(struct ring_header) + (uint64_t)slots * sizeof(struct ring_slot);
 

@@ -226,6 +226,9 @@ static inline uint64_t ring_record(uint32_t length)
     return ((uint64_t)length + RING_HEAD + RING_GRAIN - 1) & ~(uint64_t)(RING_GRAIN - 1);
 }
 
+/* Where the ring begins in the segment. */
+uint64_t ring_start(uint32_t slots);
+
 /* Bytes of the segment for it; 0: the options make no sense. */
 uint64_t ring_segment_size(const struct ring_options *options);
 

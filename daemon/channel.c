@@ -9,21 +9,12 @@
 #include "segment.h"
 #include "util.h"
 
-#define RING_ALIGN 4096u
-
 /* Removed channels that are kept: each is a mapping, of which the kernel gives a process about
  * 65,000. */
 #define REMOVED_MAX 2048u
 #define REMOVED_USER_MAX 64u
 
 #define LOOK_NS 20000 /* of waking cost as much as a look at one segment */
-
-static uint64_t ring_start(uint32_t slots)
-{
-    uint64_t end = sizeof(struct ring_header) + (uint64_t)slots * sizeof(struct ring_slot);
-
-    return (end + RING_ALIGN - 1) & ~(uint64_t)(RING_ALIGN - 1);
-}
 
 static uint32_t slots_of(const struct reg_entry *e)
 {

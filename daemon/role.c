@@ -52,6 +52,8 @@ int role_begin(struct broker *b, struct role *r)
     r->slot = slot;
     if (r->kind == JOIN_BLIND) {
         ring_blind(&ch->ring, 1, 0);
+        /* One that announces itself again may have gone to sleep, and nobody rang for it. */
+        ring_wake_readers(&ch->ring);
     } else {
         if (r->caller->start == 0)
             r->caller->start = process_start(r->caller->pid);
