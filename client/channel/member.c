@@ -105,8 +105,8 @@ static int join(struct member *m, const struct shmd_member_options *o, struct de
     /* The ring's header says how many there are, and others may write to it: what they write is not
      * to cost this handle its connection, and with it the roles in other channels. */
     if (m->kind != JOIN_BLIND && joined.slot >= m->ring.slots)
-        return handle_fail(m->s, -EPROTO, "somebody has damaged %s: it has no slot %u", m->attachment.segment.name,
-                           joined.slot);
+        return handle_fail(m->s, -EPROTO, "somebody has damaged %s: it has no slot %u",
+                           m->attachment.segment.name, joined.slot);
     m->role = joined.role;
     m->slot = joined.slot;
     return 0;

@@ -1,8 +1,40 @@
 /* SPDX-License-Identifier: MIT */
-/* Where a reader begins, and how it makes the writer wait for it. */
+/* Where a reader begins, or goes on after it lost messages, and how it makes the writer wait for it. */
 #include "ring_follow.h"
 
+#define JUMPS 16
 #define TRIES 64 /* the writer may be faster than one that joins, but not each time */
+
+/* A bit behind the oldest, so that the writer's next step does not take it away again. */
+void ring_jump(struct ring_reader *r)
+{
+    const struct ring *ring = &r->ring;
+    struct ring_entry e;
+    uint64_t walked = 0; /* in all, lest somebody makes this go on by changing `claimed` */
+
+    for (int i = 0; i < JUMPS && walked < ring->size; i++) {
+        uint64_t claimed, at = ring_load_acquire(&ring->header->tail) & ~(uint64_t)(RING_GRAIN - 1);
+        uint64_t last = at + ring->size;
+
+        while (at < last) {
+            uint64_t word = ring_load_acquire(ring_word(ring, at));
+
+            claimed = ring_load_acquire(&ring->header->claimed);
+            if (claimed - at > ring->size)
+                break;
+            if (claimed - at <= ring->size - ring->size / 8 || word == 0 ||
+                !ring_parse(ring, at, word, &e)) {
+                r->next = at;
+                r->anew = true;
+                return;
+            }
+            walked += e.next - at;
+            at = e.next;
+        }
+    }
+    r->next = ring_load_acquire(&ring->header->head) & ~(uint64_t)(RING_GRAIN - 1);
+    r->anew = true;
+}
 
 /* Follow what is published from `head` on: more may be there than the header tells. How far? */
 static uint64_t find_end(const struct ring *ring, uint64_t *position, uint32_t *sequence)
