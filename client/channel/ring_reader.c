@@ -39,35 +39,6 @@ int ring_look(struct ring_reader *r, struct ring_entry *e)
     return -EPROTO;
 }
 
-/* A bit behind the oldest, so that the writer's next step does not take it away again. */
-void ring_jump(struct ring_reader *r)
-{
-    const struct ring *ring = &r->ring;
-    struct ring_entry e;
-
-    for (int i = 0; i < JUMPS; i++) {
-        uint64_t claimed, at = ring_load_acquire(&ring->header->tail) & ~(uint64_t)(RING_GRAIN - 1);
-        uint64_t last = at + ring->size;
-
-        while (at < last) {
-            uint64_t word = ring_load_acquire(ring_word(ring, at));
-
-            claimed = ring_load_acquire(&ring->header->claimed);
-            if (claimed - at > ring->size)
-                break;
-            if (claimed - at <= ring->size - ring->size / 8 || word == 0 ||
-                !ring_parse(ring, at, word, &e)) {
-                r->next = at;
-                r->anew = true;
-                return;
-            }
-            at = e.next;
-        }
-    }
-    r->next = ring_load_acquire(&ring->header->head) & ~(uint64_t)(RING_GRAIN - 1);
-    r->anew = true;
-}
-
 static void lost(struct ring_reader *r)
 {
     ring_jump(r);

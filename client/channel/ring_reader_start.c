@@ -1,11 +1,43 @@
 /* SPDX-License-Identifier: MIT */
-/* Where a reader begins, and how it makes the writer wait for it. */
+/* Where a reader begins, or goes on after it lost messages, and how it makes the writer wait for it. */
 #include "ring_follow.h"
 
+#define JUMPS 16
 #define TRIES 64 /* the writer may be faster than one that joins, but not each time */
 
-/* Follow what is published from `head` on: more may be there than the header tells. */
-static void find_end(const struct ring *ring, uint64_t *position, uint32_t *sequence)
+/* A bit behind the oldest, so that the writer's next step does not take it away again. */
+void ring_jump(struct ring_reader *r)
+{
+    const struct ring *ring = &r->ring;
+    struct ring_entry e;
+    uint64_t walked = 0; /* in all, lest somebody makes this go on by changing `claimed` */
+
+    for (int i = 0; i < JUMPS && walked < ring->size; i++) {
+        uint64_t claimed, at = ring_load_acquire(&ring->header->tail) & ~(uint64_t)(RING_GRAIN - 1);
+        uint64_t last = at + ring->size;
+
+        while (at < last) {
+            uint64_t word = ring_load_acquire(ring_word(ring, at));
+
+            claimed = ring_load_acquire(&ring->header->claimed);
+            if (claimed - at > ring->size)
+                break;
+            if (claimed - at <= ring->size - ring->size / 8 || word == 0 ||
+                !ring_parse(ring, at, word, &e)) {
+                r->next = at;
+                r->anew = true;
+                return;
+            }
+            walked += e.next - at;
+            at = e.next;
+        }
+    }
+    r->next = ring_load_acquire(&ring->header->head) & ~(uint64_t)(RING_GRAIN - 1);
+    r->anew = true;
+}
+
+/* Follow what is published from `head` on: more may be there than the header tells. How far? */
+static uint64_t find_end(const struct ring *ring, uint64_t *position, uint32_t *sequence)
 {
     struct ring_entry e;
     uint64_t from = ring_load_acquire(&ring->header->head) & ~(uint64_t)(RING_GRAIN - 1);
@@ -17,7 +49,7 @@ static void find_end(const struct ring *ring, uint64_t *position, uint32_t *sequ
 
         if (!ring_parse(ring, *position, word, &e) || e.kind == 0 || e.kind == RING_OPEN ||
             e.next - from > ring->size || (*position != from && e.sequence != *sequence))
-            return;
+            return *position - from;
         *position = e.next;
         *sequence = e.sequence + (e.kind == (uint32_t)RING_READY);
     }
@@ -71,12 +103,13 @@ static void moved(struct ring_reader *r)
 static int join(struct ring_reader *r, int64_t history)
 {
     const struct ring *ring = &r->ring;
+    uint64_t walked = 0; /* in all: each try may be thwarted, and is not to cost much */
 
-    for (int i = 0; i < TRIES; i++) {
+    for (int i = 0; i < TRIES && walked <= 2 * ring->size; i++) {
         uint64_t end, at = oldest(ring);
         uint32_t last;
 
-        find_end(ring, &end, &last);
+        walked += find_end(ring, &end, &last);
         r->anew = true;
         r->sequence = last;
         /* The oldest are overwritten next: a writer that is faster each time leaves the end. */

@@ -20,8 +20,11 @@ static int run_stat(struct ctl *ctl, int argc, char **argv)
     r = shmd_stat(ctl->shmd, name, &status, ctl->timeout_ms);
     if (r < 0)
         return ctl_fail(ctl, name, r);
+    for (unsigned i = SEG_RING; i <= SEG_LOST && status.flags & SHMD_CHANNEL; i++)
+        table_show(ctl, i);
     table_init(&t, ctl, "segment");
     segment_line(&t, &status, *status.segment.name ? "yes" : "no");
+    segment_channel(&t, ctl->shmd, &status);
     return table_print(&t, true);
 }
 
@@ -29,7 +32,8 @@ const struct command command_stat = {
     .name = "stat",
     .synopsis = "SEGMENT",
     .help = "Show all that kernel and broker know of a segment (IPC_STAT)",
-    .details = "With --noheadings only the values are printed, one on a line.",
+    .details = "With --noheadings only the values are printed, one on a line. Of a channel that may be\n"
+               "read its columns, from RING on, are shown too.",
     .columns = stat_columns,
     .operands_min = 1,
     .operands_max = 1,
@@ -121,6 +125,7 @@ static int print_listing(struct ctl *ctl, const struct listing *l, int registry_
         const char *other = st->segment.shmid == registry_shmid ? "registry" : "no";
 
         segment_line(&t, st, i < l->brokered ? "yes" : other);
+        segment_channel(&t, ctl->shmd, st);
     }
     return table_print(&t, false);
 }

@@ -6,9 +6,9 @@
  * shmd says who that is, who has died, and whether somebody else is a member when it is to be
  * removed. So nobody removes what another one has entered, and who enters what was removed is told.
  *
- * A channel that is over, its writer through or dead and all of it read, is removed by whoever meets
- * it. Its last user is the reader that takes its end; or, where the reader left before (--count), the
- * last to go of both: each looks after it has closed.
+ * A channel that is over, its writer through or dead and all of it read, is removed by whoever
+ * meets it. Its last user is the reader that takes its end; or, where the reader left before
+ * (--count), the last to go of both: each looks after it has closed.
  */
 #pragma once
 

@@ -45,7 +45,8 @@ static unsigned status_flags(uint32_t wire)
 {
     return (wire & SEGMENT_DEST ? SHMD_DEST : 0u) | (wire & SEGMENT_LOCKED ? SHMD_LOCKED : 0u) |
            (wire & SEGMENT_PINNED ? SHMD_PINNED : 0u) |
-           (wire & SEGMENT_DECLARED ? SHMD_DECLARED : 0u);
+           (wire & SEGMENT_DECLARED ? SHMD_DECLARED : 0u) |
+           (wire & SEGMENT_CHANNEL ? SHMD_CHANNEL : 0u);
 }
 
 static unsigned lifetime_of(const struct wire_segment *wire)

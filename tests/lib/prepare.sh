@@ -3,7 +3,7 @@
 # To be sourced: have the packages and a build. Nothing here writes to stdout.
 
 packages_build=(gcc libc6-dev meson ninja-build pkg-config libevent-dev libinih-dev libsystemd-dev
-    libsmartcols-dev)
+    libsmartcols-dev libncurses-dev)
 packages_test=(libcmocka-dev python3-pytest g++ clang libclang-rt-14-dev util-linux strace
     mandoc systemd dbus libpam-systemd dbus-user-session debhelper git)
 packages_wish=(spin) # for tests that are skipped without them
