@@ -91,6 +91,8 @@ static void tell_ended(struct broker *b, struct channel *ch)
     ch->rung = 0;
     if (ended & (1u << JOIN_WRITER | 1u << JOIN_READER))
         ring_wake_ended(&ch->ring, ended & 1u << JOIN_WRITER ? MEMBER_WRITER : MEMBER_READER);
+    if (ended & RUNG_COUNTED)
+        ring_wake_readers(&ch->ring);
     if (ended & 1u << JOIN_WRITER)
         channel_poke(ch, POKE_READERS);
     if (ended & (1u << JOIN_READER | 1u << JOIN_BLIND))
