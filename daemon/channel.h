@@ -113,7 +113,8 @@ void channel_put(struct broker *b, struct channel *ch);
 /* Is there a single place for that kind, and taken? `who`: by whom, NULL where that is a left
  * member. */
 bool channel_is_taken(const struct channel *ch, uint32_t kind, const struct role **who);
-/* Are others than that caller members, or about to be? Who has closed in order is none any more. */
+/* Are other processes than that caller's members, or about to be? Who has closed in order is none
+ * any more. */
 bool channel_has_others(const struct channel *ch, const struct caller *c);
 /* The first left member of that kind which has not closed: its slot, -1. */
 int channel_left_slot(const struct channel *ch, bool writer);

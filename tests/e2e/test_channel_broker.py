@@ -434,6 +434,19 @@ def test_disband(b, members, rings, kind):
         assert answer(one, "disband", "lab/x") == errno.EPROTOTYPE
 
 
+def test_disband_within_a_process(b):
+    """What another connection of the same process is counts for nobody else's."""
+    with b.connect(ALICE) as alice, b.connect(ALICE) as same, b.connect(ALICE) as waits:
+        alice.channel("lab/c")
+        same.attach("lab/c")
+        same.join(WRITER)
+        waits.attach("lab/c")
+        waits.send(frame("JOIN", pack("join", lease=1, kind=WRITER, flags=F.JOIN_WAIT), serial=70))
+        waits.send(frame("PING", serial=71))
+        assert waits.read().serial == 71
+        alice.disband("lab/c")
+
+
 def test_disband_after_a_restart(b, members):
     """Who was a member of the earlier shmd still is."""
     with b.connect(ALICE) as alice:
