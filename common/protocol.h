@@ -43,7 +43,7 @@ enum wire_op {
     OP_JOIN,      /* wire_join           -> wire_joined */
     OP_POLLFD,    /* wire_pollfd         -> nothing, and a descriptor beside it */
     OP_POKE,      /* wire_poke           -> nothing */
-    OP_DISBAND,   /* wire_target, [name] -> wire_segment: remove a channel, unless others are members */
+    OP_DISBAND,   /* wire_target, [name] -> wire_segment; a channel without other members goes */
     OP_END
 };
 

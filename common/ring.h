@@ -37,15 +37,16 @@
  *
  * A writer may die between storing `claimed` and going back. Its successor takes the places of
  * those that are ACTIVE as agreed, and leaves those aside that are still JOINING and too far
- * behind. One of those may be just becoming ACTIVE: so a reader reads `epoch` first, and again, behind a
- * fence, once it is ACTIVE; if it has changed it joins anew. shmd adds to `epoch` before a dead
- * writer's role or lock can go to another one, which reads it, fence, then looks at the slots.
+ * behind. One of those may be just becoming ACTIVE: so a reader reads `epoch` first, and again,
+ * behind a fence, once it is ACTIVE; if it has changed it joins anew. shmd adds to `epoch` before a
+ * dead writer's role or lock can go to another one, which reads it, fence, then looks at the slots.
  *
  * For a reader that may lose messages (of a broadcast, or one without a slot) `claimed` is the
  * check after the copy: what is more than the ring's size below it may have been overwritten.
- * `tail` is a record that is surely still there, stored before `claimed`; not always the oldest, as a writer
- * knows the first record of each 64th of the ring only, so that it need not read what it is about
- * to overwrite. What RING_HOLD keeps begins at `consumed`, if `claimed` says that it is there.
+ * `tail` is a record that is surely still there, stored before `claimed`; not always the oldest, as
+ * a writer knows the first record of each 64th of the ring only, so that it need not read what it
+ * is about to overwrite. What RING_HOLD keeps begins at `consumed`, if `claimed` says that it is
+ * there.
  *
  * Waiting. Who is about to sleep reads the bell, raises its flag, makes sure that this is seen (see
  * below), looks once more, and sleeps on the bell while that is unchanged. Who publishes looks at
@@ -172,7 +173,7 @@ struct ring_header {
     /* shmd's and the writer's. */
     _Atomic uint64_t writer; /* role << 32 | enum ring_writer_state; of the last one, where many */
     _Atomic uint32_t writers; /* of many: how many there are */
-    _Atomic uint32_t blind;   /* readers that may not write; in units of RING_POLLED, those that poll */
+    _Atomic uint32_t blind;   /* readers that may not write; times RING_POLLED, those that poll */
     _Atomic uint64_t consumed; /* RING_HOLD: the furthest that a reader which went had got */
     _Atomic uint32_t epoch;    /* shmd adds 1 where members shall make themselves known again */
     _Atomic uint32_t slots_used; /* no slot from this one on was ever given out */

@@ -63,7 +63,8 @@ static bool sound(struct table *t, const struct reg_entry *e)
     const char *why;
 
     return memchr(e->name, 0, NAME_SIZE) && name_resolve(e->name, "", name, &why) == 0 &&
-           memcmp(name, e->name, NAME_SIZE) == 0 && channel_sound(e) && (e->key == 0) == !!(e->flags & REG_EPHEMERAL) &&
+           memcmp(name, e->name, NAME_SIZE) == 0 && channel_sound(e) &&
+           (e->key == 0) == !!(e->flags & REG_EPHEMERAL) &&
            !table_find(t, e->name, NAME_SIZE) && !table_find_shmid(t, table_shmid(e));
 }
 

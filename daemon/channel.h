@@ -108,7 +108,8 @@ bool channel_has_left(struct broker *b, const struct channel *ch);
 /* Free it if nothing of it needs to be remembered. */
 void channel_put(struct broker *b, struct channel *ch);
 
-/* Is there a single place for that kind, and taken? `who`: by whom, NULL where that is a left member. */
+/* Is there a single place for that kind, and taken? `who`: by whom, NULL where that is a left
+ * member. */
 bool channel_is_taken(const struct channel *ch, uint32_t kind, const struct role **who);
 /* Are others than that caller members, or about to be? Who has closed in order is none any more. */
 bool channel_has_others(const struct channel *ch, const struct caller *c);

@@ -62,8 +62,9 @@ int op_channel(struct request *rq)
     w.create.size = ring.slots ? ring_segment_size(&ring) : 0;
     if (w.create.size == 0)
         return request_fail(rq, -EINVAL,
-                            "no channel: messages of 1 to %u bytes, 1 to %u members, flags that are "
-                            "known and go together, and a ring that is not too large are possible",
+                            "no channel: messages of 1 to %u bytes, 1 to %u members, flags that "
+                            "are known and go together, and a ring that is not too large are "
+                            "possible",
                             RING_MESSAGE_MAX, RING_SLOTS_MAX);
     rq->body = &w.create;
 

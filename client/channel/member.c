@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define AGAIN_MS 250 /* to a shmd that has just come back */
+#define POKE_MS 1000 /* likewise, where somebody sleeps until it hears of us */
 #define REST_NS NS_PER_SECOND /* where that one did not answer: no call is to wait each time */
 
 struct join_frame {
@@ -38,7 +39,10 @@ int members_announce(struct shmd *s, struct deadline *d)
     for (struct member *m = s->members; m && r == 0; m = m->next) {
         const struct join_frame frame = {
             .header = link_header(s, OP_JOIN, 0, sizeof(frame.body)),
-            .body = {.lease = m->attachment.lease, .kind = m->kind, .role = m->role, .slot = m->slot},
+            .body = {.lease = m->attachment.lease,
+                     .kind = m->kind,
+                     .role = m->role,
+                     .slot = m->slot},
         };
 
         if (m->role != 0)
@@ -59,8 +63,8 @@ static int check_type(struct member *m, const char *name, const struct shmd_memb
     text_printable(tag, h->tag, sizeof(tag));
     if (strcmp(tag, o->tag) == 0 && h->version == o->version)
         return 0;
-    return handle_fail(m->s, -EPROTOTYPE, "%s carries \"%s\" version %u, not \"%s\" version %u", name, tag,
-                       h->version, o->tag, o->version);
+    return handle_fail(m->s, -EPROTOTYPE, "%s carries \"%s\" version %u, not \"%s\" version %u",
+                       name, tag, h->version, o->tag, o->version);
 }
 
 static int attach(struct member *m, const char *name, struct deadline *d)
@@ -82,8 +86,8 @@ static int look(struct member *m, const char *name, const struct shmd_member_opt
     if (r < 0)
         return handle_fail(m->s, -EPROTOTYPE, "%s is no channel", name);
     if (m->kind == JOIN_BLIND && !(m->ring.flags & RING_BROADCAST))
-        return handle_fail(m->s, -EACCES, "%s is reliable: its readers need write access, which the kernel "
-                           "denies you", name);
+        return handle_fail(m->s, -EACCES, "%s is reliable: its readers need write access, which "
+                           "the kernel denies you", name);
     return check_type(m, name, o);
 }
 
@@ -155,9 +159,9 @@ void member_close(struct member *m)
 }
 
 /* Where there is no shmd it fails at once, and what follows works without. */
-static void connect_again(struct member *m)
+static void connect_again(struct member *m, int timeout_ms)
 {
-    struct deadline d = {.timeout_ms = AGAIN_MS};
+    struct deadline d = {.timeout_ms = timeout_ms};
     struct shmd *s = m->s;
 
     if (link_hung_up(s))
@@ -169,23 +173,25 @@ static void connect_again(struct member *m)
 
 int member_check(struct member *m)
 {
-    connect_again(m);
+    connect_again(m, AGAIN_MS);
     if (m->kind == JOIN_BLIND) /* shmd counts it only once it is told */
         return m->s->fd < 0 ? -EAGAIN : 0;
     if (atomic_load_explicit(&m->ring.slot[m->slot].role, memory_order_acquire) == m->role)
         return 0;
-    return handle_fail(m->s, -ESTALE, "shmd has ended this process's part in %s", m->attachment.segment.name);
+    return handle_fail(m->s, -ESTALE, "shmd has ended this process's part in %s",
+                       m->attachment.segment.name);
 }
 
 /* Not seen by a shmd that is away: who polls then looks by a timer. */
-void member_poke(struct member *m)
+bool member_poke(struct member *m)
 {
     struct deadline at_once = {.timeout_ms = 0};
     struct shmd *s = m->s;
 
-    connect_again(m);
+    if (!m->closing) /* which never blocks */
+        connect_again(m, POKE_MS);
     if (s->fd < 0)
-        return;
+        return clock_ns(CLOCK_MONOTONIC) >= s->members_rest;
 
     const struct {
         struct wire_header header;
@@ -196,6 +202,9 @@ void member_poke(struct member *m)
                  .whom = m->kind == JOIN_WRITER ? POKE_READERS : POKE_WRITERS},
     };
 
-    if (link_send(s, &frame, sizeof(frame), &at_once) == LINK_LOST)
+    int r = link_send(s, &frame, sizeof(frame), &at_once);
+
+    if (r == LINK_LOST)
         link_close(s);
+    return r >= 0;
 }

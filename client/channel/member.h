@@ -25,6 +25,7 @@ struct member {
     uint32_t slot;
     uint32_t epoch; /* the ring's, before the role was asked for */
     bool stale;     /* shmd has ended the role */
+    bool closing;
     int epoll;      /* the descriptor, of those below and the connection; -1: not asked for */
     int event;      /* what shmd makes readable */
     int timer;      /* looks again every few milliseconds while there is no shmd to do that */
@@ -56,8 +57,9 @@ void member_close(struct member *m);
  * -EAGAIN: of one without a slot, which shmd knows nothing of now. */
 int member_check(struct member *m);
 
-/* Let shmd wake those of the other kind who poll. */
-void member_poke(struct member *m);
+/* Let shmd wake those of the other kind who poll. False: it lives, as far as can be seen, and takes
+ * nothing now. */
+bool member_poke(struct member *m);
 
 /* poll.c: the descriptor, made at the first call. The errors are shmd_reader_fd()'s. */
 int member_fd(struct member *m, struct deadline *d);

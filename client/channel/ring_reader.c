@@ -239,8 +239,8 @@ void ring_wake_writer(struct ring_reader *r)
         return;
     ring_store(&r->slot->wakes, ++r->wakes);
     ring_ring(&h->writer_bell);
-    if (asleep & ASLEEP_POLL && r->hooks.poke)
-        r->hooks.poke(r->hooks.data);
+    if (asleep & ASLEEP_POLL && r->hooks.poke && !r->hooks.poke(r->hooks.data))
+        atomic_fetch_or(&h->writer_asleep, ASLEEP_POLL); /* at the next release, then */
 }
 
 int ring_release(struct ring_reader *r)

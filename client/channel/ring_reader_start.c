@@ -112,7 +112,8 @@ static int join(struct ring_reader *r, int64_t history)
         walked += find_end(ring, &end, &last);
         r->anew = true;
         r->sequence = last;
-        if (history == 0 || (int64_t)(end - at) < 0)
+        /* The oldest are overwritten next: a writer that is faster each time leaves the end. */
+        if (history == 0 || (int64_t)(end - at) < 0 || i >= TRIES / 2)
             at = end;
         if (!claim(r, at))
             continue;

@@ -33,7 +33,7 @@ struct ring_spin {
 
 /* The caller's, called with `data`. */
 struct ring_hooks {
-    void (*poke)(void *data);    /* shmd is to tell those of the other side who poll */
+    bool (*poke)(void *data); /* shmd is to tell those of the other side who poll; false: not now */
     /* Members are to make themselves known again. 0; -EAGAIN: not possible now; -ESTALE: this one
      * is none any more. */
     int (*changed)(void *data);

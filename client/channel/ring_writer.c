@@ -18,8 +18,9 @@ void ring_writer_wake(struct ring_writer *w)
     w->woken++;
     ring_store(&h->wakes, ++w->wakes);
     ring_ring(&h->bell);
-    if ((asleep & ASLEEP_POLL || blind >= RING_POLLED) && w->hooks.poke)
-        w->hooks.poke(w->hooks.data);
+    if ((asleep & ASLEEP_POLL || blind >= RING_POLLED) && w->hooks.poke &&
+        !w->hooks.poke(w->hooks.data)) /* with the next message, then */
+        atomic_fetch_or(&h->readers_asleep, ASLEEP_POLL);
 }
 
 /* Do readers sleep most of the time? Then a fence here is cheaper than their membarrier. */

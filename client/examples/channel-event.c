@@ -113,7 +113,8 @@ static int open_side(struct side *s, const char *role, const char *name)
     else if (r == 0)
         r = shmd_reader_open(&s->reader, s->shmd, name, &member, CONNECT_MS);
     if (r == 0)
-        r = s->writer ? shmd_writer_fd(s->writer, CONNECT_MS) : shmd_reader_fd(s->reader, CONNECT_MS);
+        r = s->writer ? shmd_writer_fd(s->writer, CONNECT_MS)
+                      : shmd_reader_fd(s->reader, CONNECT_MS);
     return r;
 }
 

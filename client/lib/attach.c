@@ -190,9 +190,10 @@ static int ask_what(struct shmd *s, struct plan *p, struct deadline *d)
         return r;
 
     const struct wire_open request = {.target = target.wire, .flags = OPEN_VERIFY};
+    const struct question q = {OP_OPEN, &request, sizeof(request), target.name};
 
     p->asked = true;
-    return call_opened(s, &(struct question){OP_OPEN, &request, sizeof(request), target.name}, &p->segment, d);
+    return call_opened(s, &q, &p->segment, d);
 }
 
 int attach_unnoticed(struct shmd *s, const char *name, struct shmd_segment *ret, void **mapped,

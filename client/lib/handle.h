@@ -104,7 +104,8 @@ struct backoff {
 };
 int link_open(struct shmd *s, struct deadline *d);
 int link_restore(struct shmd *s, struct backoff *b, struct deadline *d);
-int link_once(struct shmd *s, struct deadline *d); /* one attempt: a shmd that is away is not waited for */
+/* One attempt: a shmd that is away is not waited for. */
+int link_once(struct shmd *s, struct deadline *d);
 
 /* What is asked for: a struct and, where it is not NULL or empty, a name behind it. */
 struct question {
@@ -160,7 +161,8 @@ struct creation {
     struct wire_create *wire; /* at the front of the request, whose options are filled in */
     size_t wire_size;         /* of the whole request */
 };
-int segment_create(struct shmd *s, const struct creation *c, struct shmd_segment *ret, struct deadline *d);
+int segment_create(struct shmd *s, const struct creation *c, struct shmd_segment *ret,
+                   struct deadline *d);
 int segment_of_reply(struct shmd *s, const struct reply *reply, struct shmd_segment *ret);
 void segment_name(char to[NAME_SIZE], const void *from, size_t size);
 void segment_status(const struct wire_segment *wire, struct shmd_status *ret);

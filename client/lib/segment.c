@@ -125,7 +125,8 @@ static int take_create_options(struct shmd *s, const struct shmd_create_options 
     return take_lifetime(s, o, w);
 }
 
-int segment_create(struct shmd *s, const struct creation *c, struct shmd_segment *ret, struct deadline *d)
+int segment_create(struct shmd *s, const struct creation *c, struct shmd_segment *ret,
+                   struct deadline *d)
 {
     struct target target;
     int r = handle_target(s, c->name, &target);
@@ -148,7 +149,9 @@ EXPORT int shmd_create(struct shmd *s, const char *name, uint64_t size,
     struct deadline d = {.timeout_ms = timeout_ms};
     struct wire_create request = {.size = size};
 
-    return segment_create(s, &(struct creation){OP_CREATE, name, options, &request, sizeof(request)}, ret, &d);
+    const struct creation creation = {OP_CREATE, name, options, &request, sizeof(request)};
+
+    return segment_create(s, &creation, ret, &d);
 }
 
 /*

@@ -114,8 +114,9 @@ static ssize_t receive(struct shmd *s)
         struct cmsghdr align;
     } control;
     struct iovec to = {.iov_base = s->in + s->in_end, .iov_len = sizeof(s->in) - s->in_end};
+    /* What is more than one descriptor the kernel closes. */
     struct msghdr m = {.msg_iov = &to, .msg_iovlen = 1, .msg_control = &control,
-                       .msg_controllen = CMSG_LEN(sizeof(int))}; /* what is more the kernel closes */
+                       .msg_controllen = CMSG_LEN(sizeof(int))};
     ssize_t n = recvmsg(s->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
     if (n > 0)

@@ -254,6 +254,8 @@ static int obey(char *line)
         reader = shmd_reader_close(reader);
         return answer(0, "closed");
     }
+    if (strcmp(command, "await") == 0) /* NAME TIMEOUT: that it is created */
+        return answer(shmd_open(broker, name, SHMD_WAIT, NULL, (int)b), "there");
     if (strcmp(command, "remove") == 0)
         return answer(shmd_remove(broker, name, NULL, TIMEOUT), "removed");
     if (strcmp(command, "stat") == 0) {

@@ -5,7 +5,9 @@ import os
 import re
 import select
 import signal
+import socket
 import subprocess
+import time
 
 import pytest
 
@@ -264,6 +266,21 @@ def test_roles_outlive_shmd(broker, member):
     assert r.do("recv", 1, 5000)[2] == "31"  # there is another one before anybody was told of the death
 
 
+def test_waits_that_were_given_up_cost_no_role(member):
+    """A connection has only so many, and the roles hang on it."""
+    w, r, other = member(), member(), member()
+    c = channel(w)
+    w.do("writer", c, 0)
+    r.do("reader", c, 0, 0)
+    for _ in range(40):
+        w.do("await", "nothing", 1, expect=TIMEDOUT)
+    other.do("writer", c, 0, expect=BUSY)
+    assert other.do("stat", c)[:3] == ["1", "1", "1"]
+    w.do("send", 1, 100, 0)
+    r.do("recv", 1, 0)
+    r.do("recv", 1, 0, expect=TIMEDOUT)
+
+
 def test_poll(broker, member):
     w, r = member(), member()
     c = channel(w, most=1000, messages=16)
@@ -311,6 +328,30 @@ def test_poll_over_a_restart(broker, member):
     w.kill()
     assert r.hear() == ["1"]
     r.do("recv", 1, 0, expect=OWNERDEAD)
+
+
+def test_nobody_answers_where_shmd_was(broker, member):
+    """A socket that is held open for a shmd which does not start delays few calls, and no close."""
+    w, r = member(), member()
+    c = channel(w)
+    w.do("writer", c, 0)
+    r.do("reader", c, 0, 0)
+    r.do("poll", 0)
+    r.do("recv", 1, 0, expect=TIMEDOUT)
+    broker.kill()
+    os.unlink(broker.socket)
+    with socket.socket(socket.AF_UNIX) as held:
+        held.bind(broker.socket)
+        held.listen(64)
+        began = time.monotonic()
+        for _ in range(40):
+            r.do("recv", 1, 0, expect=TIMEDOUT)
+            w.do("send", 1, 100, 0)
+            r.do("recv", 1, 0)
+        w.do("close")
+        r.do("close")
+        assert time.monotonic() - began < 10  # not 80 times as long as it takes to give up
+    os.unlink(broker.socket)
 
 
 @pytest.mark.once

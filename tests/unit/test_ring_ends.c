@@ -192,9 +192,16 @@ static void many(void **state)
     fixture_done(&f);
 }
 
-static void count(void *data)
+static bool count(void *data)
 {
     ++*(int *)data;
+    return true;
+}
+
+static bool count_in_vain(void *data)
+{
+    ++*(int *)data;
+    return false;
 }
 
 static int count_changes(void *data)
@@ -241,6 +248,27 @@ static void poll_flags(void **state)
         assert_int_equal(recv_numbered(&r), read++);
     assert_int_equal(poked, 1);
     assert_int_equal(ring_writer_arm(&w, 50), 1);
+
+    /* Where shmd could not be told, it is to be with what comes next. */
+    poked = 0;
+    w.hooks.poke = r.hooks.poke = count_in_vain;
+    assert_int_equal(ring_reader_arm(&r), 0);
+    for (int i = 1; i < 4; i++) {
+        assert_int_equal(send_numbered(&w, sent++), 0);
+        assert_int_equal(poked, i);
+    }
+    w.hooks.poke = count;
+    assert_int_equal(send_numbered(&w, sent++), 0);
+    assert_int_equal(send_numbered(&w, sent++), 0);
+    assert_int_equal(poked, 4);
+    while (send_numbered(&w, sent) == 0)
+        sent++;
+    assert_int_equal(ring_writer_arm(&w, 50), 0);
+    poked = 0;
+    while (read < sent)
+        assert_int_equal(recv_numbered(&r), read++);
+    assert_true(poked > 1);
+    w.hooks.poke = r.hooks.poke = count;
 
     /* A shmd that came anew is noticed by who has to wait. */
     struct deadline d = {.timeout_ms = 1};
