@@ -13,7 +13,7 @@
 #define PAGE 4096u
 #define TRIES 16 /* of a compare-and-swap, where honest members make fail one or two */
 
-static uint64_t ring_start(uint32_t slots)
+uint64_t ring_start(uint32_t slots)
 {
     uint64_t end = sizeof(struct ring_header) + (uint64_t)slots * sizeof(struct ring_slot);
 
@@ -179,13 +179,11 @@ static bool slot_end(struct ring *r, uint32_t slot)
     return state != SLOT_LEFT;
 }
 
-bool ring_end_reader(struct ring *r, uint32_t slot, uint32_t role)
+static bool reader_end(struct ring *r, uint32_t slot)
 {
     bool died = slot_end(r, slot);
 
-    (void)role; /* shmd's tables say whose the slot is */
     atomic_fetch_add(&r->header->epoch, 1);
-    ring_wake_writers(r);
     return died;
 }
 
@@ -199,7 +197,7 @@ uint32_t ring_writers_left(const struct ring *r)
     return n;
 }
 
-bool ring_end_writer(struct ring *r, uint32_t slot, uint32_t role)
+static bool writer_end(struct ring *r, uint32_t slot, uint32_t role)
 {
     struct ring_header *h = r->header;
     uint64_t writer = atomic_load(&h->writer), lock = atomic_load(&h->lock);
@@ -217,7 +215,33 @@ bool ring_end_writer(struct ring *r, uint32_t slot, uint32_t role)
         (r->flags & RING_MANY || (uint32_t)(writer >> 32) == role))
         atomic_compare_exchange_strong(&h->writer, &writer,
                                        (uint64_t)role << 32 | (died ? RING_DIED : RING_CLOSED));
-    ring_wake_readers(r);
+    return died;
+}
+
+bool ring_end(struct ring *r, uint32_t slot, uint32_t role, enum ring_member kind)
+{
+    return kind == MEMBER_WRITER ? writer_end(r, slot, role) : reader_end(r, slot);
+}
+
+void ring_wake_ended(struct ring *r, enum ring_member kind)
+{
+    if (kind == MEMBER_WRITER)
+        ring_wake_readers(r);
     ring_wake_writers(r);
+}
+
+bool ring_end_reader(struct ring *r, uint32_t slot, uint32_t role)
+{
+    bool died = ring_end(r, slot, role, MEMBER_READER);
+
+    ring_wake_ended(r, MEMBER_READER);
+    return died;
+}
+
+bool ring_end_writer(struct ring *r, uint32_t slot, uint32_t role)
+{
+    bool died = ring_end(r, slot, role, MEMBER_WRITER);
+
+    ring_wake_ended(r, MEMBER_WRITER);
     return died;
 }

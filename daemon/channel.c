@@ -9,19 +9,12 @@
 #include "segment.h"
 #include "util.h"
 
-#define RING_ALIGN 4096u
-
 /* Removed channels that are kept: each is a mapping, of which the kernel gives a process about
  * 65,000. */
 #define REMOVED_MAX 2048u
 #define REMOVED_USER_MAX 64u
 
-static uint64_t ring_start(uint32_t slots)
-{
-    uint64_t end = sizeof(struct ring_header) + (uint64_t)slots * sizeof(struct ring_slot);
-
-    return (end + RING_ALIGN - 1) & ~(uint64_t)(RING_ALIGN - 1);
-}
+#define LOOK_NS 20000 /* of waking cost as much as a look at one segment */
 
 static uint32_t slots_of(const struct reg_entry *e)
 {
@@ -76,12 +69,40 @@ static void look_at(struct channel *ch, const struct reg_entry *e, void *pin)
     };
 }
 
+unsigned channel_poke(struct channel *ch, uint32_t whom)
+{
+    struct role *r;
+    unsigned n = 0;
+
+    TAILQ_FOREACH(r, &ch->roles, link) {
+        n++;
+        if (r->fd >= 0 && (r->kind == JOIN_WRITER) == (whom == POKE_WRITERS))
+            (void)!send(r->fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL); /* full: it is readable */
+    }
+    return n;
+}
+
+/* What has ended in it: wake and poke whom it concerns. */
+static void tell_ended(struct broker *b, struct channel *ch)
+{
+    uint32_t ended = ch->rung;
+
+    TAILQ_REMOVE(&b->channels.rung, ch, of_rung);
+    ch->rung = 0;
+    if (ended & (1u << JOIN_WRITER | 1u << JOIN_READER))
+        ring_wake_ended(&ch->ring, ended & 1u << JOIN_WRITER ? MEMBER_WRITER : MEMBER_READER);
+    if (ended & 1u << JOIN_WRITER)
+        channel_poke(ch, POKE_READERS);
+    if (ended & (1u << JOIN_READER | 1u << JOIN_BLIND))
+        channel_poke(ch, POKE_WRITERS);
+}
+
 static void forget(struct broker *b, struct channel *ch)
 {
     if (ch->found)
         TAILQ_REMOVE(&b->channels.found, ch, link);
-    if (ch->rung)
-        TAILQ_REMOVE(&b->channels.rung, ch, of_rung);
+    if (ch->rung) /* nobody is left to be poked, but some may sleep */
+        tell_ended(b, ch);
     if (ch->removed) {
         TAILQ_REMOVE(&b->channels.removed, ch, of_removed);
         b->channels.n_removed--;
@@ -190,31 +211,18 @@ bool channel_has_others(const struct channel *ch, const struct caller *c)
     return false;
 }
 
-unsigned channel_poke(struct channel *ch, uint32_t whom)
-{
-    struct role *r;
-    unsigned n = 0;
-
-    TAILQ_FOREACH(r, &ch->roles, link) {
-        n++;
-        if (r->fd >= 0 && (r->kind == JOIN_WRITER) == (whom == POKE_WRITERS))
-            (void)!send(r->fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL); /* full: it is readable */
-    }
-    return n;
-}
-
+/* Charged by the time that it takes, which those who sleep have in their hands. */
 void channels_poke(struct broker *b)
 {
-    struct channel *ch;
+    struct channel *ch = TAILQ_FIRST(&b->channels.rung);
+    int64_t begun;
 
-    while ((ch = TAILQ_FIRST(&b->channels.rung))) {
-        TAILQ_REMOVE(&b->channels.rung, ch, of_rung);
-        if (ch->rung & 1u << POKE_READERS)
-            channel_poke(ch, POKE_READERS);
-        if (ch->rung & 1u << POKE_WRITERS)
-            channel_poke(ch, POKE_WRITERS);
-        ch->rung = 0;
-    }
+    if (!ch)
+        return;
+    begun = clock_ns(CLOCK_MONOTONIC);
+    for (; ch; ch = TAILQ_FIRST(&b->channels.rung))
+        tell_ended(b, ch);
+    b->looks += (unsigned)((clock_ns(CLOCK_MONOTONIC) - begun) / LOOK_NS);
 }
 
 static bool may_keep(const struct broker *b, const struct channel *ch)

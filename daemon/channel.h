@@ -57,7 +57,7 @@ struct channel {
     uint64_t left[CHANNEL_WORDS];   /* slots of left members */
     uint64_t writers[CHANNEL_WORDS]; /* those of `left` that are writers' */
     struct role_list roles, waiting;
-    uint32_t rung; /* 1 << whom: members that are to be poked once what goes on now is done */
+    uint32_t rung; /* 1 << kind (enum wire_member) of those that have ended, and nobody was told yet */
     TAILQ_ENTRY(channel) link, of_removed, of_rung;
 };
 
@@ -134,7 +134,7 @@ unsigned channel_poke(struct channel *ch, uint32_t whom);
 
 /* A member of that kind has ended, and its slot is free: who waits for that goes on. The others are
  * poked by channels_poke(), once for all that end together. */
-void channel_ended(struct broker *b, struct channel *ch, bool writer);
+void channel_ended(struct broker *b, struct channel *ch, uint32_t kind);
 void channels_poke(struct broker *b);
 
 /*

@@ -11,6 +11,9 @@
 #define LOOKS_A_TURN 64
 #define UNSEEN_PASSES 10 /* that a process is held which no number of ours is of */
 #define PAUSE_NS (NS_PER_SECOND / 500) /* between two turns, for the others */
+/* Likewise, once all have been looked at: what is left then may be forged by the thousand, with the
+ * numbers of processes that never end. */
+#define LONG_PAUSE_NS (NS_PER_SECOND / 16)
 
 static uint32_t load(const _Atomic uint32_t *word)
 {
@@ -63,11 +66,8 @@ static void end_left(struct broker *b, struct channel *ch, uint32_t slot)
 
     bit_clear(ch->left, slot);
     bit_clear(ch->writers, slot);
-    if (writer)
-        ring_end_writer(&ch->ring, slot, role);
-    else
-        ring_end_reader(&ch->ring, slot, role);
-    channel_ended(b, ch, writer);
+    ring_end(&ch->ring, slot, role, writer ? MEMBER_WRITER : MEMBER_READER);
+    channel_ended(b, ch, writer ? JOIN_WRITER : JOIN_READER);
 }
 
 /* Of a process that joins anew. One that had got its role would announce it, or have begun. */
@@ -129,7 +129,7 @@ int64_t channels_run(struct broker *b)
     if (!ch)
         return 0;
     if (ch->pass != all->pass)
-        return clock_ns(CLOCK_MONOTONIC) + PAUSE_NS;
+        return clock_ns(CLOCK_MONOTONIC) + (all->pass == 1 ? PAUSE_NS : LONG_PAUSE_NS);
     all->pass++;
     return clock_ns(CLOCK_MONOTONIC) + NS_PER_SECOND;
 }

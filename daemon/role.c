@@ -52,6 +52,8 @@ int role_begin(struct broker *b, struct role *r)
     r->slot = slot;
     if (r->kind == JOIN_BLIND) {
         ring_blind(&ch->ring, 1, 0);
+        /* One that announces itself again may have gone to sleep, and nobody rang for it. */
+        ring_wake_readers(&ch->ring);
     } else {
         if (r->caller->start == 0)
             r->caller->start = process_start(r->caller->pid);
@@ -146,11 +148,11 @@ static void give(struct broker *b, struct channel *ch)
     }
 }
 
-void channel_ended(struct broker *b, struct channel *ch, bool writer)
+void channel_ended(struct broker *b, struct channel *ch, uint32_t kind)
 {
     if (!ch->rung)
         TAILQ_INSERT_TAIL(&b->channels.rung, ch, of_rung);
-    ch->rung |= 1u << (writer ? POKE_READERS : POKE_WRITERS);
+    ch->rung |= 1u << kind;
     give(b, ch);
 }
 
@@ -159,9 +161,9 @@ static void end_in_ring(struct role *r)
     struct ring *ring = &r->channel->ring;
 
     if (r->kind == JOIN_WRITER)
-        ring_end_writer(ring, r->slot, r->number);
+        ring_end(ring, r->slot, r->number, MEMBER_WRITER);
     else if (r->kind == JOIN_READER)
-        ring_end_reader(ring, r->slot, r->number);
+        ring_end(ring, r->slot, r->number, MEMBER_READER);
     else
         ring_blind(ring, -1, r->fd >= 0 ? -1 : 0);
 }
@@ -169,7 +171,7 @@ static void end_in_ring(struct role *r)
 void role_finish(struct broker *b, struct role *r, bool goes)
 {
     struct channel *ch = r->channel;
-    bool writer = r->kind == JOIN_WRITER;
+    uint32_t kind = r->kind;
 
     if (r->number == 0) {
         wait_over(r);
@@ -190,7 +192,7 @@ void role_finish(struct broker *b, struct role *r, bool goes)
     }
     role_drop(r);
     if (!b->ending)
-        channel_ended(b, ch, writer);
+        channel_ended(b, ch, kind);
 }
 
 void role_end(struct broker *b, struct role *r, bool goes)

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-#define AGAIN_MS 1000 /* to a shmd that has just come back */
+#define AGAIN_MS 250 /* to a shmd that has just come back */
+#define REST_NS NS_PER_SECOND /* where that one did not answer: no call is to wait each time */
 
 struct join_frame {
     struct wire_header header;
@@ -134,8 +135,10 @@ int member_open(struct member *m, struct shmd *s, const char *name, uint32_t kin
     if (r < 0)
         return r;
     r = look(m, name, o);
-    if (r == 0)
+    if (r == 0) {
+        m->epoch = atomic_load(&m->ring.header->epoch);
         r = join(m, o, d);
+    }
     if (r < 0) {
         drop(m);
         return r;
@@ -155,18 +158,20 @@ void member_close(struct member *m)
 static void connect_again(struct member *m)
 {
     struct deadline d = {.timeout_ms = AGAIN_MS};
+    struct shmd *s = m->s;
 
-    if (link_hung_up(m->s))
-        link_close(m->s);
-    if (m->s->fd < 0)
-        link_once(m->s, &d);
+    if (link_hung_up(s))
+        link_close(s);
+    if (s->fd < 0 && clock_ns(CLOCK_MONOTONIC) >= s->members_rest &&
+        link_once(s, &d) == -ETIMEDOUT)
+        s->members_rest = clock_ns(CLOCK_MONOTONIC) + REST_NS;
 }
 
 int member_check(struct member *m)
 {
     connect_again(m);
-    if (m->kind == JOIN_BLIND)
-        return 0;
+    if (m->kind == JOIN_BLIND) /* shmd counts it only once it is told */
+        return m->s->fd < 0 ? -EAGAIN : 0;
     if (atomic_load_explicit(&m->ring.slot[m->slot].role, memory_order_acquire) == m->role)
         return 0;
     return handle_fail(m->s, -ESTALE, "shmd has ended this process's part in %s", m->attachment.segment.name);

@@ -23,6 +23,7 @@ struct member {
     uint32_t kind; /* enum wire_member */
     uint32_t role; /* 0: none yet */
     uint32_t slot;
+    uint32_t epoch; /* the ring's, before the role was asked for */
     bool stale;     /* shmd has ended the role */
     int epoll;      /* the descriptor, of those below and the connection; -1: not asked for */
     int event;      /* what shmd makes readable */
@@ -51,7 +52,8 @@ int member_open(struct member *m, struct shmd *s, const char *name, uint32_t kin
 /* Give the role back, and detach. */
 void member_close(struct member *m);
 
-/* Is the role still this member's? Looks whether there is another connection to be made. -ESTALE. */
+/* Is the role still this member's? Looks whether there is another connection to be made. -ESTALE;
+ * -EAGAIN: of one without a slot, which shmd knows nothing of now. */
 int member_check(struct member *m);
 
 /* Let shmd wake those of the other kind who poll. */

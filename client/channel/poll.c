@@ -42,6 +42,15 @@ static void look_again(struct member *m, bool on)
     timerfd_settime(m->timer, 0, &in, NULL);
 }
 
+/* A child that was forked may have a copy: closing alone would leave it in the epoll. */
+static void drop_event(struct member *m)
+{
+    if (m->event < 0)
+        return;
+    epoll_ctl(m->epoll, EPOLL_CTL_DEL, m->event, NULL);
+    close(STEAL_FD(m->event));
+}
+
 static int get_event(struct member *m, struct deadline *d)
 {
     const struct wire_pollfd request = {.lease = m->attachment.lease};
@@ -57,7 +66,7 @@ static int get_event(struct member *m, struct deadline *d)
         cleanup_close(&fd);
         return r;
     }
-    cleanup_close(&m->event); /* and so out of the epoll */
+    drop_event(m);
     m->event = fd;
     m->links = s->links;
     return 0;
@@ -105,7 +114,7 @@ static void drain(struct member *m)
             break;
     }
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-        close(STEAL_FD(m->event));
+        drop_event(m);
 }
 
 void member_poll_soon(struct member *m)

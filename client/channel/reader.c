@@ -40,11 +40,13 @@ static void poke(void *data)
     member_poke(data);
 }
 
-static void changed(void *data)
+static int changed(void *data)
 {
     struct member *m = data;
+    int e = member_check(m);
 
-    m->stale = member_check(m) == -ESTALE;
+    m->stale = e == -ESTALE;
+    return e;
 }
 
 EXPORT int shmd_reader_open(struct shmd_reader **ret, struct shmd *s, const char *name,
@@ -75,6 +77,7 @@ EXPORT int shmd_reader_open(struct shmd_reader **ret, struct shmd *s, const char
         free(r);
         return e;
     }
+    r->ring.epoch = r->member.epoch; /* a shmd that came anew meanwhile is to be noticed */
     member_set_spin(&r->ring.wait, o);
     *ret = r;
     return 0;
@@ -139,7 +142,7 @@ EXPORT int shmd_peek(struct shmd_reader *r, const void **bytes, size_t *length, 
 
 EXPORT int shmd_release(struct shmd_reader *r)
 {
-    int e = ring_release(&r->ring);
+    int e = r->member.stale ? -ESTALE : ring_release(&r->ring);
 
     return e < 0 ? handle_fail(r->member.s, e, "what was peeked of %s was overwritten meanwhile", name_of(r))
                  : 0;

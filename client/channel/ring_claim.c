@@ -132,7 +132,8 @@ int ring_room_wait(struct ring_writer *w, uint64_t end, struct deadline *d)
             r = look(w, end);
         while (r == -EAGAIN && ring_spin_turn(&s));
         ring_spin_end(&w->wait, r != -EAGAIN);
-        ring_writer_tell(w, ring_load(&h->epoch));
+        if (ring_writer_tell(w, ring_load(&h->epoch)) < 0)
+            return -ESTALE;
     } while (r == -EAGAIN && ring_spin_again(&w->wait, d));
     while (r == -EAGAIN) {
         uint32_t bell = ring_load_acquire(&h->writer_bell);
@@ -144,7 +145,8 @@ int ring_room_wait(struct ring_writer *w, uint64_t end, struct deadline *d)
         r = look(w, end);
         if (r != -EAGAIN)
             break;
-        ring_writer_tell(w, ring_load(&h->epoch));
+        if (ring_writer_tell(w, ring_load(&h->epoch)) < 0)
+            return -ESTALE;
         ring_store(&h->waits, ++w->waits);
         slept = ring_sleep(&h->writer_bell, bell, d, seen ? -1 : RING_ROOM_STEP_MS);
         r = look(w, end);
@@ -156,8 +158,10 @@ int ring_room_wait(struct ring_writer *w, uint64_t end, struct deadline *d)
 
 int ring_claim(struct ring_writer *w, uint64_t end, struct deadline *d)
 {
-    int r;
+    int r = ring_writer_tell(w, ring_load(&w->ring.header->epoch));
 
+    if (r < 0)
+        return r;
     /* What nobody may read yet is not to be the oldest that is kept. */
     if (w->held && end - w->first > w->ring.size / 2)
         ring_publish_held(w);

@@ -74,7 +74,7 @@ static int begin(struct ring_writer *w)
         r = ring_writer_settle(w);
     if (r == 0 && ring_load_acquire(&h->epoch) != w->agreed) {
         ring_writer_agree(w);
-        ring_writer_tell(w, w->agreed);
+        r = ring_writer_tell(w, w->agreed);
     }
     w->bytes = ring_load(&h->bytes);
     w->wakes = ring_load(&h->wakes);
@@ -96,7 +96,7 @@ int ring_many_send(struct ring_writer *w, const void *bytes, uint32_t length, st
         if (r == 0)
             ring_put(w, bytes, length);
         if (!unlock(w) && r == 0)
-            return -EPROTO;
+            return ring_holds_slot(w) ? -EPROTO : -ESTALE;
         if (r != -EAGAIN)
             return r;
         r = ring_room_wait(w, end, d);

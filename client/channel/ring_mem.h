@@ -93,6 +93,12 @@ static inline uint64_t ring_head_word(uint32_t sequence, uint32_t kind, uint32_t
     return (uint64_t)sequence << 32 | kind | length;
 }
 
+/* Has shmd not ended the role, and perhaps given its slot to another member? */
+static inline bool ring_is_mine(const struct ring_slot *slot, uint32_t role)
+{
+    return ring_load_acquire(&slot->role) == role;
+}
+
 /* How far the ring's end is. */
 static inline uint64_t ring_rest(const struct ring *r, uint64_t position)
 {

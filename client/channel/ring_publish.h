@@ -32,13 +32,20 @@ void ring_publish_held(struct ring_writer *w);
 uint64_t ring_place(struct ring_writer *w, uint32_t length);
 void ring_put(struct ring_writer *w, const void *bytes, uint32_t length);
 
-static inline void ring_writer_tell(struct ring_writer *w, uint32_t epoch)
+/* False: shmd has ended the role. */
+static inline bool ring_holds_slot(const struct ring_writer *w)
+{
+    return w->slot < 0 || (uint32_t)w->slot >= w->ring.slots ||
+           ring_is_mine(&w->ring.slot[w->slot], w->role);
+}
+
+/* -ESTALE. Where shmd cannot be told now it finds the writer by what stands in its slot. */
+static inline int ring_writer_tell(struct ring_writer *w, uint32_t epoch)
 {
     if (epoch == w->told)
-        return;
+        return 0;
     w->told = epoch;
-    if (w->hooks.changed)
-        w->hooks.changed(w->hooks.data);
+    return w->hooks.changed && w->hooks.changed(w->hooks.data) == -ESTALE ? -ESTALE : 0;
 }
 
 /* After a store that publishes: wake who sleeps. */

@@ -44,8 +44,9 @@ void ring_jump(struct ring_reader *r)
 {
     const struct ring *ring = &r->ring;
     struct ring_entry e;
+    uint64_t walked = 0; /* in all, lest somebody makes this go on by changing `claimed` */
 
-    for (int i = 0; i < JUMPS; i++) {
+    for (int i = 0; i < JUMPS && walked < ring->size; i++) {
         uint64_t claimed, at = ring_load_acquire(&ring->header->tail) & ~(uint64_t)(RING_GRAIN - 1);
         uint64_t last = at + ring->size;
 
@@ -61,6 +62,7 @@ void ring_jump(struct ring_reader *r)
                 r->anew = true;
                 return;
             }
+            walked += e.next - at;
             at = e.next;
         }
     }
@@ -132,15 +134,19 @@ static int look_all(struct ring_reader *r, struct ring_entry *e, bool open)
     return LOOK_NOTHING;
 }
 
-static void notice_epoch(struct ring_reader *r)
+/* -EAGAIN: shmd could not be told, and is to be tried again. -ESTALE. */
+static int notice_epoch(struct ring_reader *r)
 {
     uint32_t epoch = ring_load(&r->ring.header->epoch);
+    int e = 0;
 
     if (epoch == r->epoch)
-        return;
-    r->epoch = epoch;
+        return 0;
     if (r->hooks.changed)
-        r->hooks.changed(r->hooks.data);
+        e = r->hooks.changed(r->hooks.data);
+    if (e == 0)
+        r->epoch = epoch;
+    return e;
 }
 
 /* Raise the flag so that whoever publishes from now on sees it. False: that is not sure. */
@@ -193,21 +199,25 @@ static int await(struct ring_reader *r, struct ring_entry *e, bool open, struct 
         ring_store(&r->slot->cpu, ring_wait_cpu());
     do {
         look = spin(r, e, open);
-        notice_epoch(r);
+        if (look == LOOK_NOTHING && notice_epoch(r) == -ESTALE)
+            return -ESTALE;
     } while (look == LOOK_NOTHING && ring_spin_again(&r->wait, d));
     while (look == LOOK_NOTHING) {
         uint32_t bell = ring_load_acquire(&h->bell);
         bool seen = raise_flag(r, ASLEEP_FUTEX);
-        int slept;
+        int slept, noticed;
 
         look = look_all(r, e, open);
         if (look != LOOK_NOTHING)
             break;
-        notice_epoch(r);
+        noticed = notice_epoch(r);
+        if (noticed == -ESTALE)
+            return noticed;
         r->waits++;
         if (r->slot)
             ring_store(&r->slot->waits, r->waits);
-        slept = ring_sleep(&h->bell, bell, d, seen ? -1 : BLIND_STEP_MS);
+        slept = ring_sleep(&h->bell, bell, d,
+                           seen && noticed == 0 ? -1 : BLIND_STEP_MS);
         look = look_all(r, e, open);
         if (look == LOOK_NOTHING && slept < 0)
             return -ETIMEDOUT;
@@ -379,7 +389,7 @@ int ring_recv(struct ring_reader *r, void *to, uint32_t room, uint32_t *length, 
 
 void ring_reader_leave(struct ring_reader *r)
 {
-    if (!r->slot)
+    if (!r->slot || !ring_is_mine(r->slot, r->role))
         return;
     ring_consumed(&r->ring, r->released);
     atomic_store(&r->slot->state, SLOT_LEFT);
@@ -389,10 +399,12 @@ void ring_reader_leave(struct ring_reader *r)
 
 int ring_reader_arm(struct ring_reader *r)
 {
+    uint32_t ended = r->ended;
     struct ring_entry e;
     int look;
 
     raise_flag(r, ASLEEP_POLL);
     look = look_all(r, &e, false);
+    r->ended = ended; /* the next call is what tells it */
     return look != LOOK_NOTHING;
 }

@@ -4,8 +4,8 @@
 
 #define TRIES 64 /* the writer may be faster than one that joins, but not each time */
 
-/* Follow what is published from `head` on: more may be there than the header tells. */
-static void find_end(const struct ring *ring, uint64_t *position, uint32_t *sequence)
+/* Follow what is published from `head` on: more may be there than the header tells. How far? */
+static uint64_t find_end(const struct ring *ring, uint64_t *position, uint32_t *sequence)
 {
     struct ring_entry e;
     uint64_t from = ring_load_acquire(&ring->header->head) & ~(uint64_t)(RING_GRAIN - 1);
@@ -17,7 +17,7 @@ static void find_end(const struct ring *ring, uint64_t *position, uint32_t *sequ
 
         if (!ring_parse(ring, *position, word, &e) || e.kind == 0 || e.kind == RING_OPEN ||
             e.next - from > ring->size || (*position != from && e.sequence != *sequence))
-            return;
+            return *position - from;
         *position = e.next;
         *sequence = e.sequence + (e.kind == (uint32_t)RING_READY);
     }
@@ -71,12 +71,13 @@ static void moved(struct ring_reader *r)
 static int join(struct ring_reader *r, int64_t history)
 {
     const struct ring *ring = &r->ring;
+    uint64_t walked = 0; /* in all: each try may be thwarted, and is not to cost much */
 
-    for (int i = 0; i < TRIES; i++) {
+    for (int i = 0; i < TRIES && walked <= 2 * ring->size; i++) {
         uint64_t end, at = oldest(ring);
         uint32_t last;
 
-        find_end(ring, &end, &last);
+        walked += find_end(ring, &end, &last);
         r->anew = true;
         r->sequence = last;
         if (history == 0 || (int64_t)(end - at) < 0)

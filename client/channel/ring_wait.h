@@ -34,7 +34,9 @@ struct ring_spin {
 /* The caller's, called with `data`. */
 struct ring_hooks {
     void (*poke)(void *data);    /* shmd is to tell those of the other side who poll */
-    void (*changed)(void *data); /* members are to make themselves known again */
+    /* Members are to make themselves known again. 0; -EAGAIN: not possible now; -ESTALE: this one
+     * is none any more. */
+    int (*changed)(void *data);
     void *data;
 };
 

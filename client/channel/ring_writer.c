@@ -259,9 +259,11 @@ void ring_writer_close(struct ring_writer *w)
     uint64_t writer = atomic_load(&h->writer);
 
     ring_abort(w);
-    ring_publish(w);
     free(w->copy);
     w->copy = NULL;
+    if (!ring_holds_slot(w)) /* the place is another's */
+        return;
+    ring_publish(w);
     if (w->slot >= 0 && (uint32_t)w->slot < w->ring.slots)
         atomic_store(&w->ring.slot[w->slot].state, SLOT_LEFT);
     ring_fence();

@@ -41,11 +41,13 @@ static void poke(void *data)
     member_poke(data);
 }
 
-static void changed(void *data)
+static int changed(void *data)
 {
     struct member *m = data;
+    int e = member_check(m);
 
-    m->stale = member_check(m) == -ESTALE;
+    m->stale = e == -ESTALE;
+    return e;
 }
 
 EXPORT int shmd_writer_open(struct shmd_writer **ret, struct shmd *s, const char *name,
@@ -143,7 +145,9 @@ EXPORT int shmd_reserve(struct shmd_writer *w, size_t length, void **ret, int ti
 
 EXPORT int shmd_commit(struct shmd_writer *w, size_t length)
 {
-    int r = length > RING_MESSAGE_MAX ? -EMSGSIZE : ring_commit(&w->ring, (uint32_t)length);
+    int r = w->member.stale             ? -ESTALE
+            : length > RING_MESSAGE_MAX ? -EMSGSIZE
+                                        : ring_commit(&w->ring, (uint32_t)length);
     int looks = MEMBER_LOOKS; /* it has to be reserved anew */
 
     if (r < 0)
@@ -163,7 +167,8 @@ EXPORT void shmd_cork(struct shmd_writer *w)
 
 EXPORT void shmd_uncork(struct shmd_writer *w)
 {
-    ring_publish(&w->ring);
+    if (!w->member.stale)
+        ring_publish(&w->ring);
 }
 
 EXPORT int shmd_writer_fd(struct shmd_writer *w, int timeout_ms)

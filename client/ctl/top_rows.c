@@ -31,10 +31,17 @@ static int by_instance(const void *a, const void *b)
     return (i > k) - (i < k);
 }
 
+#define RATE_MAX 1e18 /* members may write what they like there; more does not fit into a number */
+
 static double rate(uint64_t now, uint64_t before, int64_t ns)
 {
+    double r;
+
     /* What readers have lost is less when one of them has gone. */
-    return now > before && ns > 0 ? (double)(now - before) * (double)NS_PER_SECOND / (double)ns : 0;
+    if (now <= before || ns <= 0)
+        return 0;
+    r = (double)(now - before) * (double)NS_PER_SECOND / (double)ns;
+    return MIN(r, RATE_MAX);
 }
 
 static void measure(struct top *t, struct top_row *r)

@@ -51,6 +51,7 @@ struct shmd {
     uint32_t rows_size, row_free; /* number of the first free row, 0: none */
     uint32_t leases, ending;
     struct member *members; /* its channels' */
+    int64_t members_rest;   /* shmd did not answer them: until then they do not connect again */
     uid_t daemon_uid;
     char home[NAMESPACE_SIZE];
     char socket[SOCKET_PATH_MAX];

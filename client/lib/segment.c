@@ -151,10 +151,13 @@ EXPORT int shmd_create(struct shmd *s, const char *name, uint64_t size,
     return segment_create(s, &(struct creation){OP_CREATE, name, options, &request, sizeof(request)}, ret, &d);
 }
 
-/* A wait cannot be called off, and a connection has so many. A new connection has all again. */
+/*
+ * A wait cannot be called off, and a connection has so many. A new connection has all again; but
+ * with the old one the roles of channels would end, so that there the broker ends the oldest wait.
+ */
 static void limit_waits(struct shmd *s)
 {
-    if (s->waits >= WIRE_WAITS_MAX - 1)
+    if (s->waits >= WIRE_WAITS_MAX - 1 && !s->members)
         link_close(s);
 }
 

@@ -20,7 +20,7 @@ import pytest
 import member as programs_of
 import shmd
 import sysv
-from bare import ALICE, BOB, answer, start_as_daemon
+from bare import ALICE, BOB, Bare, start_as_daemon
 from test_channel_broker import BROADCAST, CONFIG, HEADER_SIZE, LAB, MANY, READER, SLOT_SIZE, WRITER, Member, Ring
 from wire import F, OP
 
@@ -188,3 +188,193 @@ def test_garbage_at_random(b, made, flags):
     carol.do("reader", "lab/sane", 0, 0)
     alice.do("send", 5, 64, 0)
     assert carol.do("recv", 5, 0)[1] == "5"
+
+
+def test_many_that_end_at_once(b, made):
+    """Those who sleep on a bell, perhaps thousands of his threads, are woken once for all of them."""
+    with b.connect(ALICE) as alice, b.connect(BOB) as bob:
+        c = bob.channel("c", slots=1000)
+        for lease in range(1, 1001):
+            bob.attach("10002/c", lease=lease)
+            bob.join(READER, lease=lease)
+        ring = made.ring(c.shmid)
+        before = ring.get("writer_bell")
+        bob.close()
+        while ring.get("role", 0) or ring.get("role", 999):
+            alice.ping()
+        alice.ping()
+    assert ring.get("writer_bell") == before + 1
+
+
+def test_a_child_outlives_a_member(b, made):
+    """It has the connection and the segment still; the part of its parent has ended all the same."""
+    with Bare(BOB, groups=[LAB]) as bob:
+        alice = made.member()
+        alice.do("create", NAME, 0, 64, 16, 4)
+        assert bob("ask", b.socket, "attach", NAME) == bob("ask", b.socket, "join", WRITER) == 0
+        shmid, = sysv.segments().keys() - {b.registry}
+        assert bob("hold", shmid) == 0
+        ring = made.ring(shmid)
+        ring.put("writer", ring.get("role", 0) << 32 | 1)
+        alice.do("reader", NAME, 0, 0)
+        child = bob("fork")
+        try:
+            bob.kill()
+            alice.do("recv", 1, 20000, expect=errno.EOWNERDEAD)
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+# A shmd that means harm. Between libshmd and an honest one stands one that changes what comes back.
+
+class Between:
+    """`change(opcode, frame, fds)` gives what is passed on for each reply: a frame and descriptors."""
+
+    def __init__(self, broker, folder, change):
+        self.change = change
+        self.socket = os.path.join(folder, "between.sock")
+        self.programs, self.env, self.path = broker.programs, broker.env, broker.socket
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.socket)
+        os.chmod(self.socket, 0o666)
+        self.listener.listen()
+        self.given = []  # descriptors that are passed on, closed at the end
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self.listener.accept()
+                far = socket.socket(socket.AF_UNIX)
+                far.connect(self.path)
+                with near, far:
+                    self.near = near
+                    self._pass(near, far)
+
+    def _pass(self, near, far):
+        replies, fds = b"", []
+        while True:
+            ready = select.select([near, far], [], [])[0]
+            if near in ready:
+                data = near.recv(8192)
+                if not data:
+                    return
+                far.sendall(data)
+            if far in ready:
+                data, more, _, _ = socket.recv_fds(far, 8192, 8)
+                if not data:
+                    return
+                fds += more
+                replies += data
+                while len(replies) >= 16 and len(replies) >= struct.unpack_from("=I", replies)[0]:
+                    size, opcode = struct.unpack_from("=IH", replies)
+                    frame, pass_on = self.change(opcode, replies[:size], fds)
+                    near.sendmsg([frame], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", pass_on))]
+                                 if pass_on else [])
+                    for fd in fds:
+                        os.close(fd)
+                    fds = []
+                    replies = replies[size:]
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self.near.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join(shmd.LIMIT)
+        for fd in self.given:
+            os.close(fd)
+
+
+@pytest.fixture
+def between(b, made, folder):
+    made = []
+
+    def make(change):
+        made.append(Between(b, folder, change))
+        return made[-1]
+
+    yield make
+    for m in made:
+        m.close()
+
+
+def descriptors(m):
+    return len(os.listdir("/proc/%d/fd" % m.pid))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 100])
+def test_descriptors_that_nobody_asked_for(made, between, n):
+    """One at most is kept, until the next one."""
+    null = os.open("/dev/null", os.O_RDONLY)
+    server = between(lambda opcode, frame, fds: (frame, [null] * n))
+    server.given.append(null)
+    m = made.member(None, server)
+    before = descriptors(m)
+    m.do("create", NAME, 0, 64, 16, 4)
+    m.do("writer", NAME, 0)
+    for _ in range(20):
+        m.do("create", NAME, 0, 64, 16, 4)
+    assert descriptors(m) <= before + 1
+    m.do("send", 1, 64, 0)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "file", "epoll", "full", "none"])
+def test_a_descriptor_that_is_none_to_poll(made, between, kind):
+    """A call that does not wait does not, whatever came."""
+    given = []
+    if kind == "pipe":  # to read from it waits for ever
+        given = list(os.pipe())
+    elif kind == "file":
+        given = [os.open("/dev/zero", os.O_RDONLY)]  # and this never ends
+    elif kind == "epoll":
+        epoll = select.epoll()
+        given = [os.dup(epoll.fileno())]
+    elif kind == "full":
+        ends = socket.socketpair()
+        given = [s.detach() for s in ends]
+    server = between(lambda opcode, frame, fds: (frame, given[:1] if opcode == OP["POLLFD"] else fds))
+    server.given += given
+    m = made.member(None, server)
+    m.do("create", NAME, 0, 64, 16, 4)
+    m.do("reader", NAME, 0, 0)
+    stop = threading.Event()
+
+    def fill():
+        while not stop.is_set():
+            select.select([], [given[1]], [], 0.01)
+            with contextlib.suppress(BlockingIOError):
+                socket.socket(fileno=os.dup(given[1])).send(bytes(65536), socket.MSG_DONTWAIT)
+
+    filler = threading.Thread(target=fill)
+    if kind == "full":
+        filler.start()
+    m.say("poll", 0)
+    line = m.process.stdout.readline()
+    assert line.startswith((b"ok", b"error")), line
+    for _ in range(3):
+        m.do("recv", 1, 0, expect=errno.ETIMEDOUT)
+    stop.set()
+    if kind == "full":
+        filler.join()
+
+
+@pytest.mark.parametrize("role, slot, number", [(0, 0, errno.EPROTO), (1, 4, errno.EPROTO), (1, 0xffffffff, errno.EPROTO)])
+def test_a_role_that_cannot_be(made, between, role, slot, number):
+    server = between(lambda opcode, frame, fds: (
+        (frame[:16] + struct.pack("=II", role, slot) if opcode == OP["JOIN"] else frame), fds))
+    m = made.member(None, server)
+    m.do("create", NAME, 0, 64, 16, 4)
+    m.do("writer", NAME, 0, expect=number)
+    m.do("create", NAME, 0, 64, 16, 4)
+
+
+@pytest.mark.parametrize("size", [16, 20, 32, 8192])
+def test_a_joined_of_another_size(made, between, size):
+    server = between(lambda opcode, frame, fds: (
+        (struct.pack("=I", size) + frame[4:] + bytes(8192))[:size] if opcode == OP["JOIN"] else frame, fds))
+    m = made.member(None, server)
+    m.do("create", NAME, 0, 64, 16, 4)
+    m.do("reader", NAME, 0, 0, expect=errno.EPROTO)
+    m.do("create", NAME, 0, 64, 16, 4)

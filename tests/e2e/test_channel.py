@@ -153,6 +153,7 @@ def test_as_many_members_as_it_was_made_for(member):
     r.do("reader", c, 0, 0)
     assert "2" in other.do("reader", c, 0, 0, expect=USERS)
     r.kill()
+    shmd.until(lambda: w.do("stat", c)[1] == "0", "shmd has seen it")
     other.do("reader", c, 0, 0)
 
 

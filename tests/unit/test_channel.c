@@ -194,6 +194,32 @@ static void test_left(void **state)
     assert_int_equal(channels_run(&broker), 0); /* nobody is left to look after */
 }
 
+/* Who writes into all slots that a process which never ends has them is looked after for ever, but
+ * at leisure. */
+static void test_forged(void **state)
+{
+    struct reg_entry *e = make("a/c");
+    struct role *r = join(e, 1, JOIN_READER);
+    const struct ring ring = r->channel->ring;
+    int64_t next = 0;
+
+    (void)state;
+    for (uint32_t i = 0; i < ring.slots; i++) {
+        atomic_store(&ring.slot[i].role, i + 1);
+        atomic_store(&ring.slot[i].pid, (uint32_t)getpid());
+    }
+    end(true);
+    adopt();
+    for (uint32_t pass = broker.channels.pass; broker.channels.pass == pass;) {
+        next = channels_run(&broker);
+        assert_true(next > clock_ns(CLOCK_MONOTONIC));
+    }
+    for (int64_t turns = 0, least; turns < 3; turns++) {
+        least = clock_ns(CLOCK_MONOTONIC) + NS_PER_SECOND / 20;
+        assert_true(channels_run(&broker) > least);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +227,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_damaged_entry, enter, leave),
         cmocka_unit_test_setup_teardown(test_slots_and_numbers, enter, leave),
         cmocka_unit_test_setup_teardown(test_left, enter, leave),
+        cmocka_unit_test_setup_teardown(test_forged, enter, leave),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,6 +87,74 @@ static void ends(void **state)
     fixture_done(&f);
 }
 
+/* An end that comes between a look and the poll that follows it is told by the next look. */
+static void ends_under_poll(void **state)
+{
+    struct fixture f;
+    struct ring_writer w;
+    struct ring_reader r;
+
+    (void)state;
+    fixture_make(&f, 0, 50, 30);
+    assert_int_equal(fixture_reader(&f, &r, 1, -1), 0);
+    for (int dies = 0; dies < 2; dies++) {
+        assert_int_equal(fixture_writer(&f, &w, 0), 0);
+        assert_int_equal(recv_numbered(&r), -ETIMEDOUT);
+        if (!dies)
+            ring_writer_close(&w);
+        assert_int_equal(ring_end_writer(&f.ring, 0, f.role), dies);
+        assert_int_equal(ring_reader_arm(&r), 1);
+        assert_int_equal(recv_numbered(&r), dies ? -EOWNERDEAD : -ENODATA);
+        assert_int_equal(recv_numbered(&r), -ETIMEDOUT);
+        assert_int_equal(ring_reader_arm(&r), 0);
+    }
+    fixture_done(&f);
+}
+
+static int gone(void *data)
+{
+    ++*(int *)data;
+    return -ESTALE;
+}
+
+/* Whose role shmd has ended learns of it without ever waiting, and leaves its slot's next holder
+ * alone. */
+static void ended_by_shmd(void **state)
+{
+    static const uint32_t kinds[] = {0, RING_BROADCAST, RING_MANY};
+
+    (void)state;
+    for (unsigned k = 0; k < ARRAY_LEN(kinds); k++) {
+        const struct ring_hooks hooks = {.changed = gone, .data = &(int){0}};
+        struct fixture f;
+        struct ring_writer w;
+        struct ring_reader r, following;
+        uint32_t sent = 0, roles[2];
+        int e;
+
+        fixture_make(&f, kinds[k], 50, 30);
+        roles[0] = fixture_take(&f, 0, MEMBER_WRITER);
+        assert_int_equal(ring_writer_start(&w, &f.ring, 0, roles[0], &hooks), 0);
+        roles[1] = fixture_take(&f, 1, MEMBER_READER);
+        assert_int_equal(ring_reader_start(&r, &f.ring, 1, roles[1], -1, NULL), 0);
+        assert_int_equal(send_numbered(&w, sent++), 0);
+        ring_hold_back(&w);
+        assert_true(ring_end_reader(&f.ring, 1, roles[1]));
+        assert_true(ring_end_writer(&f.ring, 0, roles[0]));
+        assert_int_equal(fixture_reader(&f, &following, 0, -1), 0);
+        assert_int_equal(fixture_reader(&f, &following, 1, -1), 0);
+        while ((e = send_numbered(&w, sent)) == 0)
+            assert_true(++sent < 1000);
+        assert_int_equal(e, -ESTALE);
+        ring_reader_leave(&r);
+        ring_writer_close(&w);
+        assert_int_equal(f.ring.slot[0].state, SLOT_ACTIVE);
+        assert_int_equal(f.ring.slot[1].state, SLOT_ACTIVE);
+        assert_int_equal((uint32_t)f.ring.header->writer, RING_DIED);
+        fixture_done(&f);
+    }
+}
+
 /* The end of many writers is that of the last one; one that holds the lock and dies frees it. */
 static void many(void **state)
 {
@@ -129,6 +197,18 @@ static void count(void *data)
     ++*(int *)data;
 }
 
+static int count_changes(void *data)
+{
+    ++*(int *)data;
+    return 0;
+}
+
+static int count_failures(void *data)
+{
+    ++*(int *)data;
+    return -EAGAIN;
+}
+
 /* Who is in poll is told once; nobody is told for nothing. */
 static void poll_flags(void **state)
 {
@@ -167,7 +247,7 @@ static void poll_flags(void **state)
     unsigned char bytes[50];
     uint32_t length;
 
-    r.hooks.changed = count;
+    r.hooks.changed = count_changes;
     r.hooks.data = &changed;
     while (ring_recv(&r, bytes, sizeof(bytes), &length, &d) == 1)
         ;
@@ -178,6 +258,13 @@ static void poll_flags(void **state)
         assert_int_equal(ring_recv(&r, bytes, sizeof(bytes), &length, &d), -ETIMEDOUT);
     }
     assert_int_equal(changed, 1);
+    ring_new_epoch(&f.ring); /* and where it could not be told, tried again */
+    r.hooks.changed = count_failures;
+    for (int i = 0; i < 3; i++) {
+        d = (struct deadline){.timeout_ms = 1};
+        assert_int_equal(ring_recv(&r, bytes, sizeof(bytes), &length, &d), -ETIMEDOUT);
+    }
+    assert_true(changed >= 4);
     ring_writer_close(&w);
     fixture_done(&f);
 }
@@ -187,6 +274,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slow_readers), cmocka_unit_test(hold), cmocka_unit_test(ends),
         cmocka_unit_test(many),         cmocka_unit_test(poll_flags),
+        cmocka_unit_test(ends_under_poll), cmocka_unit_test(ended_by_shmd),
     };
 
     return cmocka_run_group_tests_name("ring_ends", tests, NULL, NULL);
