@@ -6,10 +6,10 @@
  *     struct shmd_writer *w;
  *     struct shmd_reader *r;
  *
- *     shmd_channel_create(s, "ticks", &o, NULL, 5000);      // by either side; the second one opens
- *     shmd_writer_open(&w, s, "ticks", NULL, 5000);         shmd_reader_open(&r, s, "ticks", NULL, 5000);
- *     shmd_send(w, bytes, length, -1);                      shmd_recv(r, buffer, room, &length, -1);
- *     shmd_writer_close(w);                                 shmd_reader_close(r);
+ *     shmd_channel_create(s, "ticks", &o, NULL, 5000); // by either side; the second one opens
+ *     shmd_writer_open(&w, s, "ticks", NULL, 5000);   shmd_reader_open(&r, s, "ticks", NULL, 5000);
+ *     shmd_send(w, bytes, length, -1);                shmd_recv(r, buffer, room, &length, -1);
+ *     shmd_writer_close(w);                           shmd_reader_close(r);
  *
  * A channel carries messages of any length up to its `max_message` from one writer at a time (or
  * many, SHMD_WRITERS_MANY) to any number of readers, each of which gets every message, in order.
@@ -25,7 +25,8 @@
  *
  * Death. shmd hears from the kernel of the end of each process. Readers of a writer that died get
  * all that it had sent, then -EOWNERDEAD, then what the next writer sends; a message half written
- * is never seen. A reader that died holds no writer up. While shmd is away this waits for its return.
+ * is never seen. A reader that died holds no writer up. While shmd is away this waits for its
+ * return.
  *
  * Trust. Whoever may write to the segment can put garbage there. Every word is checked: the other
  * side gets -EPROTO, and never reads or writes outside of the segment, loops or crashes. What
@@ -54,8 +55,8 @@ struct shmd_reader;
 enum shmd_channel_flags {
     SHMD_BROADCAST = 1 << 0,    /* else reliable */
     SHMD_WRITERS_MANY = 1 << 1, /* any number of writers, each message whole; else one at a time */
-    /* Reliable: while there is no reader the writer overwrites nothing that no reader has taken, but
-     * waits for one. A reader starts where the last one got to. */
+    /* Reliable: while there is no reader the writer overwrites nothing that no reader has taken,
+     * but waits for one. A reader starts where the last one got to. */
     SHMD_HOLD = 1 << 2,
     SHMD_ONE_READER = 1 << 3, /* reliable: one reader at a time, another one gets -EBUSY */
 };
@@ -64,12 +65,13 @@ enum shmd_channel_flags {
 struct shmd_channel_options {
     unsigned flags;       /* enum shmd_channel_flags */
     uint32_t max_message; /* bytes of the longest message: 1 to 512 MiB */
-    uint32_t messages;    /* the ring has room for so many of that length, at least; shorter ones take
-                           * no more than they need (8 bytes and a little beside the message) */
+    uint32_t messages;    /* the ring has room for so many of that length, at least; shorter ones
+                           * take no more than they need (8 bytes and a little beside them) */
     uint32_t members;     /* most readers and writers at a time that have write access */
     uint32_t version;     /* of the messages' type, which all who open it have to name */
     char tag[SHMD_TAG_SIZE]; /* and its name; "": any */
-    struct shmd_create_options segment; /* mode (at least 0600), group, key, lifetime, SHMD_EXCLUSIVE */
+    /* Mode (at least 0600), group, key, lifetime, SHMD_EXCLUSIVE. */
+    struct shmd_create_options segment;
 };
 #define SHMD_CHANNEL_INIT {0, 4096, 128, 32, 0, "", SHMD_CREATE_INIT}
 
@@ -78,12 +80,13 @@ struct shmd_channel_options {
  * SHMD_EXCLUSIVE. `options` (NULL: SHMD_CHANNEL_INIT) and `ret` may be NULL. Blocks for the reply.
  * As shmd_create(), and -EPROTOTYPE: the name is a channel with other options, or none at all.
  */
-int shmd_channel_create(struct shmd *s, const char *name, const struct shmd_channel_options *options,
-                        struct shmd_segment *ret, int timeout_ms);
+int shmd_channel_create(struct shmd *s, const char *name,
+                        const struct shmd_channel_options *options, struct shmd_segment *ret,
+                        int timeout_ms);
 
 enum shmd_member_flags {
-    /* Wait until the channel exists and, for a writer, until no other one has it, for as long as the
-     * time limit allows. */
+    /* Wait until the channel exists and, for a writer, until no other one has it, for as long as
+     * the time limit allows. */
     SHMD_MEMBER_WAIT = 1 << 0,
     SHMD_MEMBER_NO_SPIN = 1 << 1, /* sleep at once where it has to wait */
     SHMD_MEMBER_SPIN = 1 << 2,    /* never sleep: burn the processor for the shortest latency */
@@ -110,15 +113,15 @@ int shmd_writer_open(struct shmd_writer **ret, struct shmd *s, const char *name,
                      const struct shmd_member_options *options, int timeout_ms);
 
 /*
- * End the channel's messages: readers get the end after the last one. (Of many writers, the last one
- * does.) Frees `w`; NULL is allowed. Never blocks. Returns NULL, to be assigned.
+ * End the channel's messages: readers get the end after the last one. (Of many writers, the last
+ * one does.) Frees `w`; NULL is allowed. Never blocks. Returns NULL, to be assigned.
  */
 struct shmd_writer *shmd_writer_close(struct shmd_writer *w);
 
 /*
  * Send one message, a copy of `length` bytes. Waits for room where the channel is reliable.
- * -ETIMEDOUT (no room); -EMSGSIZE; -EBUSY (something is reserved); -EPROTO; -ESTALE (shmd has taken the role away, as it held this
- * process for dead).
+ * -ETIMEDOUT (no room); -EMSGSIZE; -EBUSY (something is reserved); -EPROTO; -ESTALE (shmd has taken
+ * the role away, as it held this process for dead).
  */
 int shmd_send(struct shmd_writer *w, const void *bytes, size_t length, int timeout_ms);
 
@@ -126,9 +129,9 @@ int shmd_send(struct shmd_writer *w, const void *bytes, size_t length, int timeo
  * Send without a copy: room for `length` bytes in the ring, to be filled in and then sent by
  * shmd_commit() with the bytes that it came to (at most `length`), or given back by shmd_abort().
  * Waits as shmd_send(). With SHMD_WRITERS_MANY the room is this process's own, and shmd_commit()
- * copies, for which it may wait for what is left of the time limit: after -ETIMEDOUT it may be tried
- * again. -EBUSY (something is reserved already); -EINVAL (of shmd_commit(): nothing is reserved, or
- * less than that).
+ * copies, for which it may wait for what is left of the time limit: after -ETIMEDOUT it may be
+ * tried again. -EBUSY (something is reserved already); -EINVAL (of shmd_commit(): nothing is
+ * reserved, or less than that).
  */
 int shmd_reserve(struct shmd_writer *w, size_t length, void **ret, int timeout_ms);
 int shmd_commit(struct shmd_writer *w, size_t length);
@@ -144,7 +147,8 @@ void shmd_uncork(struct shmd_writer *w);
 /*
  * Become a reader. Where the kernel denies write access to a broadcast channel it is opened for
  * reading only: its writer then makes a system call for every message (two while this reader
- * has a descriptor to poll), and counters of this reader are kept nowhere. Otherwise as shmd_writer_open().
+ * has a descriptor to poll), and counters of this reader are kept nowhere. Otherwise as
+ * shmd_writer_open().
  */
 int shmd_reader_open(struct shmd_reader **ret, struct shmd *s, const char *name,
                      const struct shmd_member_options *options, int timeout_ms);
@@ -220,8 +224,8 @@ struct shmd_channel_status {
 };
 
 /*
- * Remove a channel, that very `segment`, unless other processes are members of it: of all who ask at
- * a time one removes it, and who becomes a member keeps it. A member that has called
+ * Remove a channel, that very `segment`, unless other processes are members of it: of all who ask
+ * at a time one removes it, and who becomes a member keeps it. A member that has called
  * shmd_writer_close() or shmd_reader_close() is none any more. Blocks for the reply. -EBUSY (others
  * are members); -ENOENT or -EIDRM (it is gone); else as shmd_remove().
  */
@@ -229,8 +233,8 @@ int shmd_channel_remove(struct shmd *s, const struct shmd_segment *segment, int 
 
 /*
  * Look at a channel without disturbing it: needs read access, takes no lease and tells nobody.
- * Numbers are read one after the other while the channel goes on. `each` (may be NULL) is called for
- * every member that has write access; a value other than 0 from it is returned. Blocks where
+ * Numbers are read one after the other while the channel goes on. `each` (may be NULL) is called
+ * for every member that has write access; a value other than 0 from it is returned. Blocks where
  * shmd_open() does. -ENOENT; -EACCES; -EPROTOTYPE (no channel).
  */
 int shmd_channel_stat(struct shmd *s, const char *name, struct shmd_channel_status *ret,

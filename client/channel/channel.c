@@ -10,30 +10,35 @@
 _Static_assert((int)SHMD_BROADCAST == RING_BROADCAST && (int)SHMD_WRITERS_MANY == RING_MANY &&
                    (int)SHMD_HOLD == RING_HOLD && (int)SHMD_ONE_READER == RING_ONE_READER,
                "flags differ");
-_Static_assert((int)SHMD_CHANNEL_WRITING == RING_WRITING && (int)SHMD_CHANNEL_CLOSED == RING_CLOSED &&
+_Static_assert((int)SHMD_CHANNEL_WRITING == RING_WRITING &&
+                   (int)SHMD_CHANNEL_CLOSED == RING_CLOSED &&
                    (int)SHMD_CHANNEL_DIED == RING_DIED,
                "states differ");
 
-EXPORT int shmd_channel_create(struct shmd *s, const char *name, const struct shmd_channel_options *options,
+EXPORT int shmd_channel_create(struct shmd *s, const char *name,
+                               const struct shmd_channel_options *options,
                                struct shmd_segment *ret, int timeout_ms)
 {
     static const struct shmd_channel_options plain = SHMD_CHANNEL_INIT;
     const struct shmd_channel_options *o = options ? options : &plain;
     struct deadline d = {.timeout_ms = timeout_ms};
     struct wire_channel w = {
-        .ring_flags = o->flags, .max_message = o->max_message, .messages = o->messages, .slots = o->members,
-        .version = o->version,
+        .ring_flags = o->flags, .max_message = o->max_message, .messages = o->messages,
+        .slots = o->members, .version = o->version,
     };
 
     if (o->flags & ~(unsigned)RING_FLAGS)
         return handle_fail(s, -EINVAL, "unknown flags of a channel: %#x", o->flags);
     if (o->flags & RING_HOLD && o->flags & RING_BROADCAST)
-        return handle_fail(s, -EINVAL, "a broadcast channel holds nothing back for a reader to come: SHMD_HOLD "
-                           "is of reliable ones");
+        return handle_fail(s, -EINVAL, "a broadcast channel holds nothing back for a reader to "
+                           "come: SHMD_HOLD is of reliable ones");
     if (!memchr(o->tag, 0, sizeof(o->tag)))
         return handle_fail(s, -EINVAL, "a tag has at most %d characters", SHMD_TAG_SIZE - 1);
     memcpy(w.tag, o->tag, strlen(o->tag));
-    return segment_create(s, &(struct creation){OP_CHANNEL, name, &o->segment, &w.create, sizeof(w)}, ret, &d);
+
+    const struct creation creation = {OP_CHANNEL, name, &o->segment, &w.create, sizeof(w)};
+
+    return segment_create(s, &creation, ret, &d);
 }
 
 EXPORT int shmd_channel_remove(struct shmd *s, const struct shmd_segment *segment, int timeout_ms)
@@ -63,7 +68,8 @@ static uint64_t number(const _Atomic uint64_t *at)
     return atomic_load_explicit(at, memory_order_relaxed);
 }
 
-static void look_at(const struct ring *r, const struct ring_slot *slot, struct shmd_channel_member *m)
+static void look_at(const struct ring *r, const struct ring_slot *slot,
+                    struct shmd_channel_member *m)
 {
     const struct ring_header *h = r->header;
     bool writes = atomic_load_explicit(&slot->kind, memory_order_relaxed) == MEMBER_WRITER;
@@ -82,7 +88,8 @@ static void look_at(const struct ring *r, const struct ring_slot *slot, struct s
 }
 
 static int look_at_members(const struct ring *r, struct shmd_channel_status *to,
-                           int (*each)(const struct shmd_channel_member *member, void *data), void *data)
+                           int (*each)(const struct shmd_channel_member *member, void *data),
+                           void *data)
 {
     struct shmd_channel_member m;
     int e = 0;
@@ -132,7 +139,8 @@ static void look_at_all(const struct ring *r, struct shmd_channel_status *to)
     const struct ring_header *h = r->header;
 
     to->options = (struct shmd_channel_options){
-        .flags = r->flags, .max_message = r->max_message, .members = r->slots, .version = h->version,
+        .flags = r->flags, .max_message = r->max_message, .members = r->slots,
+        .version = h->version,
         .messages = (uint32_t)MIN(r->size / ring_record(r->max_message), UINT32_MAX),
     };
     text_printable(to->options.tag, h->tag, sizeof(h->tag));
@@ -147,8 +155,8 @@ static void look_at_all(const struct ring *r, struct shmd_channel_status *to)
 }
 
 EXPORT int shmd_channel_stat(struct shmd *s, const char *name, struct shmd_channel_status *ret,
-                             int (*each)(const struct shmd_channel_member *member, void *data), void *data,
-                             int timeout_ms)
+                             int (*each)(const struct shmd_channel_member *member, void *data),
+                             void *data, int timeout_ms)
 {
     struct deadline d = {.timeout_ms = timeout_ms};
     struct shmd_channel_status status = {.size = 0};

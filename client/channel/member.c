@@ -38,7 +38,8 @@ int members_announce(struct shmd *s, struct deadline *d)
     for (struct member *m = s->members; m && r == 0; m = m->next) {
         const struct join_frame frame = {
             .header = link_header(s, OP_JOIN, 0, sizeof(frame.body)),
-            .body = {.lease = m->attachment.lease, .kind = m->kind, .role = m->role, .slot = m->slot},
+            .body = {.lease = m->attachment.lease, .kind = m->kind, .role = m->role,
+                     .slot = m->slot},
         };
 
         if (m->role != 0)
@@ -59,8 +60,8 @@ static int check_type(struct member *m, const char *name, const struct shmd_memb
     text_printable(tag, h->tag, sizeof(tag));
     if (strcmp(tag, o->tag) == 0 && h->version == o->version)
         return 0;
-    return handle_fail(m->s, -EPROTOTYPE, "%s carries \"%s\" version %u, not \"%s\" version %u", name, tag,
-                       h->version, o->tag, o->version);
+    return handle_fail(m->s, -EPROTOTYPE, "%s carries \"%s\" version %u, not \"%s\" version %u",
+                       name, tag, h->version, o->tag, o->version);
 }
 
 static int attach(struct member *m, const char *name, struct deadline *d)
@@ -82,8 +83,8 @@ static int look(struct member *m, const char *name, const struct shmd_member_opt
     if (r < 0)
         return handle_fail(m->s, -EPROTOTYPE, "%s is no channel", name);
     if (m->kind == JOIN_BLIND && !(m->ring.flags & RING_BROADCAST))
-        return handle_fail(m->s, -EACCES, "%s is reliable: its readers need write access, which the kernel "
-                           "denies you", name);
+        return handle_fail(m->s, -EACCES, "%s is reliable: its readers need write access, which "
+                           "the kernel denies you", name);
     return check_type(m, name, o);
 }
 
@@ -105,8 +106,8 @@ static int join(struct member *m, const struct shmd_member_options *o, struct de
     /* The ring's header says how many there are, and others may write to it: what they write is not
      * to cost this handle its connection, and with it the roles in other channels. */
     if (m->kind != JOIN_BLIND && joined.slot >= m->ring.slots)
-        return handle_fail(m->s, -EPROTO, "somebody has damaged %s: it has no slot %u", m->attachment.segment.name,
-                           joined.slot);
+        return handle_fail(m->s, -EPROTO, "somebody has damaged %s: it has no slot %u",
+                           m->attachment.segment.name, joined.slot);
     m->role = joined.role;
     m->slot = joined.slot;
     return 0;
@@ -174,7 +175,8 @@ int member_check(struct member *m)
         return m->s->fd < 0 ? -EAGAIN : 0;
     if (atomic_load_explicit(&m->ring.slot[m->slot].role, memory_order_acquire) == m->role)
         return 0;
-    return handle_fail(m->s, -ESTALE, "shmd has ended this process's part in %s", m->attachment.segment.name);
+    return handle_fail(m->s, -ESTALE, "shmd has ended this process's part in %s",
+                       m->attachment.segment.name);
 }
 
 /* Not seen by a shmd that is away: who polls then looks by a timer. */

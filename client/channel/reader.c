@@ -25,7 +25,8 @@ static int explain(struct shmd_reader *r, int error)
     case -EOWNERDEAD:
         return handle_fail(s, error, "the writer of %s died", name_of(r));
     case -EMSGSIZE:
-        return handle_fail(s, error, "the next message of %s is longer than the room for it", name_of(r));
+        return handle_fail(s, error, "the next message of %s is longer than the room for it",
+                           name_of(r));
     case -EPROTO:
         return handle_fail(s, error, "somebody has damaged %s", name_of(r));
     case -ESTALE:
@@ -66,8 +67,8 @@ EXPORT int shmd_reader_open(struct shmd_reader **ret, struct shmd *s, const char
     if (e == 0) {
         const struct ring_hooks hooks = {.poke = poke, .changed = changed, .data = &r->member};
 
-        e = ring_reader_start(&r->ring, &r->member.ring, member_slot(&r->member), r->member.role, o->history,
-                              &hooks);
+        e = ring_reader_start(&r->ring, &r->member.ring, member_slot(&r->member), r->member.role,
+                              o->history, &hooks);
         if (e < 0) {
             explain(r, e);
             member_close(&r->member);
@@ -144,7 +145,8 @@ EXPORT int shmd_release(struct shmd_reader *r)
 {
     int e = r->member.stale ? -ESTALE : ring_release(&r->ring);
 
-    return e < 0 ? handle_fail(r->member.s, e, "what was peeked of %s was overwritten meanwhile", name_of(r))
+    return e < 0 ? handle_fail(r->member.s, e, "what was peeked of %s was overwritten meanwhile",
+                               name_of(r))
                  : 0;
 }
 

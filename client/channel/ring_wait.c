@@ -76,7 +76,8 @@ bool ring_spin_begin(struct ring_wait *w, struct ring_spin *s, uint32_t peer_cpu
     *s = (struct ring_spin){.limit = w->always ? ALWAYS : w->budget};
     if (w->looks-- == 0)
         look_at_cpus(w);
-    return w->always || !(w->never || w->alone || (w->single && peer_cpu && peer_cpu == ring_wait_cpu()));
+    return w->always || !(w->never || w->alone ||
+                          (w->single && peer_cpu && peer_cpu == ring_wait_cpu()));
 }
 
 bool ring_spin_clock(struct ring_spin *s)

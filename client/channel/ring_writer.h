@@ -43,7 +43,8 @@ struct ring_writer {
     struct ring_wait wait;
 };
 
-/* Take over after whoever wrote before; `role` and `slot` are from shmd; hooks NULL: none. -EPROTO. */
+/* Take over after whoever wrote before; `role` and `slot` are from shmd; hooks NULL: none.
+ * -EPROTO. */
 int ring_writer_start(struct ring_writer *w, const struct ring *r, int slot, uint32_t role,
                       const struct ring_hooks *hooks);
 

@@ -21,14 +21,16 @@ static int explain(struct shmd_writer *w, int error, size_t length)
 
     switch (error) {
     case -EMSGSIZE:
-        return handle_fail(s, error, "a message of %zu bytes is longer than the %u that %s carries", length,
-                           w->member.ring.max_message, name_of(w));
+        return handle_fail(s, error, "a message of %zu bytes is longer than the %u that %s carries",
+                           length, w->member.ring.max_message, name_of(w));
     case -ETIMEDOUT:
-        return handle_fail(s, error, "%s is full: its slowest reader has not made room in time", name_of(w));
+        return handle_fail(s, error, "%s is full: its slowest reader has not made room in time",
+                           name_of(w));
     case -EPROTO:
         return handle_fail(s, error, "somebody has damaged %s", name_of(w));
     case -EBUSY:
-        return handle_fail(s, error, "something is reserved already, and neither committed nor aborted");
+        return handle_fail(s, error, "something is reserved already, and neither committed nor "
+                           "aborted");
     case -ESTALE:
         return handle_fail(s, error, "shmd has ended this process's part in %s", name_of(w));
     default:
@@ -67,7 +69,8 @@ EXPORT int shmd_writer_open(struct shmd_writer **ret, struct shmd *s, const char
     if (r == 0) {
         const struct ring_hooks hooks = {.poke = poke, .changed = changed, .data = &w->member};
 
-        r = ring_writer_start(&w->ring, &w->member.ring, (int)w->member.slot, w->member.role, &hooks);
+        r = ring_writer_start(&w->ring, &w->member.ring, (int)w->member.slot, w->member.role,
+                              &hooks);
         if (r < 0) {
             explain(w, r, 0);
             member_close(&w->member);
@@ -94,8 +97,8 @@ EXPORT struct shmd_writer *shmd_writer_close(struct shmd_writer *w)
 
 /*
  * No room, and the caller does not wait: if it polls, see that it is told. True: look again. Where
- * there is room and still nothing can be sent, another of many writers is at it, or has been stopped
- * there: of that nobody tells.
+ * there is room and still nothing can be sent, another of many writers is at it, or has been
+ * stopped there: of that nobody tells.
  */
 static bool arm(struct shmd_writer *w, int error, int timeout_ms, size_t length, int *looks)
 {
@@ -113,7 +116,9 @@ static bool arm(struct shmd_writer *w, int error, int timeout_ms, size_t length,
 /* A message that went where another one is reserved would be overwritten by that. */
 static bool refused(struct shmd_writer *w, size_t length, int *r)
 {
-    *r = w->member.stale ? -ESTALE : w->ring.is_reserved ? -EBUSY : length > RING_MESSAGE_MAX ? -EMSGSIZE : 0;
+    *r = w->member.stale ? -ESTALE
+        : w->ring.is_reserved ? -EBUSY
+        : length > RING_MESSAGE_MAX ? -EMSGSIZE : 0;
     return *r < 0 && explain(w, *r, length);
 }
 
