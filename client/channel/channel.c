@@ -128,9 +128,8 @@ static uint64_t count_unread(const struct ring *r)
     }
     at &= ~(uint64_t)(RING_GRAIN - 1);
     for (from = at; at - from < r->size; at = e.next) {
-        bool sound = ring_parse(r, at, ring_load_acquire(ring_word(r, at)), &e);
-
-        if (!sound || e.kind == 0 || e.kind == RING_OPEN)
+        if (!ring_parse(r, at, ring_load_acquire(ring_word(r, at)), &e) || e.kind == 0 ||
+            e.kind == RING_OPEN)
             break;
         count += e.kind == (uint32_t)RING_READY;
     }

@@ -11,18 +11,33 @@ int channel_fail(const struct ctl *ctl, const char *name, int r)
     return r == -EPROTO ? CTL_FAILED : code;
 }
 
+static sigset_t ending(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    ctl_add_unless_ignored(&set, SIGINT);
+    ctl_add_unless_ignored(&set, SIGTERM);
+    return set;
+}
+
 int channel_signals(void)
 {
-    sigset_t wanted;
+    const sigset_t set = ending();
 
-    sigemptyset(&wanted);
-    ctl_add_unless_ignored(&wanted, SIGINT);
-    ctl_add_unless_ignored(&wanted, SIGTERM);
-    sigprocmask(SIG_BLOCK, &wanted, NULL);
+    sigprocmask(SIG_BLOCK, &set, NULL);
 
-    int fd = signalfd(-1, &wanted, SFD_CLOEXEC);
+    int fd = signalfd(-1, &set, SFD_CLOEXEC);
 
     return fd < 0 ? -errno : fd;
+}
+
+void channel_signals_let(void)
+{
+    const sigset_t set = ending();
+
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
 int channel_wait(int signals, int fd, short events, int64_t ns)

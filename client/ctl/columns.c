@@ -95,8 +95,9 @@ static void ring_part(struct table *t, const struct shmd_channel_status *c)
     static const char *const states[] = {"vacant", "writing", "closed", "died"};
     unsigned flags = c->options.flags;
 
-    table_text(t, SEG_RING, "%s%s%s", flags & SHMD_BROADCAST ? "broadcast" : "reliable",
-               flags & SHMD_WRITERS_MANY ? ",many" : "", flags & SHMD_HOLD ? ",hold" : "");
+    table_text(t, SEG_RING, "%s%s%s%s", flags & SHMD_BROADCAST ? "broadcast" : "reliable",
+               flags & SHMD_WRITERS_MANY ? ",many" : "", flags & SHMD_HOLD ? ",hold" : "",
+               flags & SHMD_ONE_READER ? ",one" : "");
     table_text(t, SEG_STATE, "%s", c->state < ARRAY_LEN(states) ? states[c->state] : "");
     table_size(t, SEG_MAXMESSAGE, c->options.max_message);
     table_number(t, SEG_MESSAGES, c->options.messages);

@@ -7,9 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "channel.h"
-#include "create_options.h"
 #include "pub_input.h"
+#include "pub_open.h"
 
 #define BATCH 16
 #define LATE (NS_PER_SECOND / 10) /* behind this, --rate begins anew instead of catching up */
@@ -17,10 +16,9 @@
 struct pub {
     struct ctl *ctl;
     const char *name;
-    struct shmd_channel_options channel;
-    struct create_given given;
-    bool described; /* an option says what the channel is to be like */
-    bool no_create, wait, pattern;
+    struct pub_channel channel;
+    bool shaped; /* an option beside its messages' type says what it is to be like */
+    bool pattern;
     uint64_t size, count, rate;
     struct shmd_writer *writer;
     struct input input;
@@ -71,10 +69,30 @@ static int pace(struct pub *p)
     return r == -ETIMEDOUT ? CTL_DONE : wait_code(p, "poll", r);
 }
 
+/* The descriptor may be ready for nothing, often where there is no shmd: the time goes on. */
+static int wait_for_room(struct pub *p, int64_t until)
+{
+    int64_t left = until < 0 ? -1 : MAX(until - clock_ns(CLOCK_MONOTONIC), (int64_t)0);
+    int r = channel_wait(p->signals, p->fd, POLLIN, left);
+
+    if (r == -ETIMEDOUT) {
+        log_error("pub: %s: its readers have made no room in time", p->name);
+        return CTL_TIMED_OUT;
+    }
+    return wait_code(p, "poll", r);
+}
+
+static int64_t room_until(const struct pub *p)
+{
+    if (!p->ctl->timeout_given || p->ctl->timeout_ms < 0)
+        return -1;
+    return clock_ns(CLOCK_MONOTONIC) + p->ctl->timeout_ms * (NS_PER_SECOND / 1000);
+}
+
 static int send_one(struct pub *p, const char *message, size_t length)
 {
     int code = p->rate ? pace(p) : CTL_DONE;
-    bool waited = false;
+    int64_t until = 0;
 
     if (code != CTL_DONE)
         return code;
@@ -88,16 +106,11 @@ static int send_one(struct pub *p, const char *message, size_t length)
         if (r != -ETIMEDOUT)
             return channel_fail(p->ctl, p->name, r);
         show(p);
-        p->waits += !waited;
-        waited = true;
-        r = channel_wait(p->signals, p->fd, POLLIN,
-                         p->ctl->timeout_given && p->ctl->timeout_ms >= 0
-                             ? p->ctl->timeout_ms * (NS_PER_SECOND / 1000) : -1);
-        if (r == -ETIMEDOUT) {
-            log_error("pub: %s: its readers have made no room in time", p->name);
-            return CTL_TIMED_OUT;
+        if (until == 0) {
+            p->waits++;
+            until = room_until(p);
         }
-        code = wait_code(p, "poll", r);
+        code = wait_for_room(p, until);
         if (code != CTL_DONE)
             return code;
         shmd_cork(p->writer);
@@ -185,36 +198,6 @@ static int publish(struct pub *p)
     return code;
 }
 
-/* What is there is opened as it is, unless the options say what it is to be like. */
-static int open_writer(struct pub *p)
-{
-    struct shmd_member_options o = SHMD_MEMBER_INIT;
-    struct shmd *s = p->ctl->shmd;
-    int limit = p->wait && !p->ctl->timeout_given ? -1 : p->ctl->timeout_ms;
-    int r = 0;
-
-    if (*p->channel.tag) {
-        o.tag = p->channel.tag;
-        o.version = p->channel.version;
-    }
-    if (!p->no_create && p->described)
-        r = shmd_channel_create(s, p->name, &p->channel, NULL, p->ctl->timeout_ms);
-    if (p->wait && p->no_create)
-        o.flags |= SHMD_MEMBER_WAIT;
-    if (r == 0)
-        r = shmd_writer_open(&p->writer, s, p->name, &o, o.flags ? limit : p->ctl->timeout_ms);
-    if (r == -ENOENT && !p->no_create) {
-        r = shmd_channel_create(s, p->name, &p->channel, NULL, p->ctl->timeout_ms);
-        if (r == 0)
-            r = shmd_writer_open(&p->writer, s, p->name, &o, p->ctl->timeout_ms);
-    }
-    if (r == -EBUSY && p->wait) {
-        o.flags |= SHMD_MEMBER_WAIT;
-        r = shmd_writer_open(&p->writer, s, p->name, &o, limit);
-    }
-    return r;
-}
-
 static int summary(const struct pub *p, int code)
 {
     double seconds = (double)(clock_ns(CLOCK_MONOTONIC) - p->began) / (double)NS_PER_SECOND;
@@ -233,23 +216,24 @@ static int run(struct pub *p)
     if (code)
         return code;
 
-    int r = open_writer(p);
-
-    if (r < 0)
-        return channel_fail(p->ctl, p->name, r);
-
     _cleanup_close_ int signals = channel_signals();
 
+    if (signals < 0)
+        return ctl_fail_errno(p->ctl, "signalfd", signals);
     p->signals = signals;
-    code = signals < 0 ? ctl_fail_errno(p->ctl, "signalfd", signals) : publish(p);
+
+    code = pub_open(p->ctl, p->name, &p->channel, &p->writer);
+    if (code != CTL_DONE)
+        return code;
+    code = publish(p);
     shmd_uncork(p->writer);
     p->writer = shmd_writer_close(p->writer);
     return p->began ? summary(p, code == STOP ? CTL_DONE : code) : code;
 }
 
 enum {
-    PUB_SIZE = OPTION_LONG, PUB_COUNT, PUB_RATE, PUB_PATTERN, PUB_NO_CREATE, PUB_BROADCAST, PUB_MANY,
-    PUB_HOLD, PUB_MESSAGES, PUB_MAX_MESSAGE, PUB_TAG, PUB_TYPE_VERSION,
+    PUB_SIZE = OPTION_LONG, PUB_COUNT, PUB_RATE, PUB_PATTERN, PUB_NO_CREATE, PUB_BROADCAST,
+    PUB_MANY, PUB_HOLD, PUB_MESSAGES, PUB_MAX_MESSAGE, PUB_TAG, PUB_TYPE_VERSION,
 };
 
 static const struct ctl_option pub_options[] = {
@@ -274,7 +258,7 @@ static const struct ctl_option pub_options[] = {
 static bool channel_option(struct pub *p, int c)
 {
     const struct ctl *ctl = p->ctl;
-    struct shmd_channel_options *o = &p->channel;
+    struct shmd_channel_options *o = &p->channel.options;
     uint64_t most;
 
     switch (c) {
@@ -305,9 +289,10 @@ static bool channel_option(struct pub *p, int c)
         o->version = arg_count(ctl, "type-version");
         break;
     default:
-        return create_option(ctl, c, &o->segment, &p->given);
+        return create_option(ctl, c, &o->segment, &p->channel.given);
     }
-    p->described = true;
+    p->channel.described = true;
+    p->shaped |= c != PUB_TAG && c != PUB_TYPE_VERSION;
     return true;
 }
 
@@ -329,26 +314,27 @@ static void own_option(struct pub *p, int c)
         p->pattern = true;
         break;
     case PUB_NO_CREATE:
-        p->no_create = true;
+        p->channel.no_create = true;
         break;
     case 'w':
-        p->wait = true;
+        p->channel.wait = true;
         break;
     }
 }
 
 static int run_pub(struct ctl *ctl, int argc, char **argv)
 {
-    struct pub p = {.ctl = ctl, .channel = SHMD_CHANNEL_INIT};
+    struct pub p = {.ctl = ctl, .channel.options = SHMD_CHANNEL_INIT};
+    const struct pub_channel *ch = &p.channel;
     int c;
 
     while ((c = ctl_getopt(ctl, argc, argv)) != -1)
         if (!channel_option(&p, c))
             own_option(&p, c);
-    create_options_check(ctl, &p.channel.segment, &p.given);
-    if (p.no_create && (p.given.any || (p.described && !*p.channel.tag)))
+    create_options_check(ctl, &p.channel.options.segment, &ch->given);
+    if (ch->no_create && (ch->given.any || p.shaped))
         ctl_usage(ctl, "--no-create leaves nothing to say about a new channel");
-    if (p.channel.version && !*p.channel.tag)
+    if (ch->options.version && !*ch->options.tag)
         ctl_usage(ctl, "--type-version needs --tag");
     p.pattern |= isatty(STDIN_FILENO) == 1;
     p.name = argv[optind];

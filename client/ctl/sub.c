@@ -11,7 +11,6 @@
 #include "parse.h"
 #include "sub_output.h"
 
-#define BLIND_NS (NS_PER_SECOND / 100) /* between two looks of one that cannot be woken */
 #define FLUSH_FROM ((size_t)64 << 10) /* even while more is there */
 
 struct sub {
@@ -28,7 +27,7 @@ struct sub {
     uint64_t received, lost;
     uint64_t untold; /* of the lost ones */
     int64_t tell_at;
-    int64_t heard; /* when something was printed last */
+    int64_t waits; /* since when, for the message to come; 0: it does not */
 };
 
 enum { STOP = 1000 };
@@ -40,16 +39,22 @@ static int output_code(struct sub *b, int r)
     return r < 0 ? ctl_fail_errno(b->ctl, "standard output", r) : CTL_DONE;
 }
 
+/* The descriptor may be ready for nothing, often where there is no shmd: the time goes on. */
+static int64_t time_left(struct sub *b)
+{
+    int64_t now = clock_ns(CLOCK_MONOTONIC);
+
+    if (!b->ctl->timeout_given || b->ctl->timeout_ms < 0)
+        return -1;
+    if (b->waits == 0)
+        b->waits = now;
+    return MAX(b->waits + b->ctl->timeout_ms * (NS_PER_SECOND / 1000) - now, (int64_t)0);
+}
+
 static int wait_for_more(struct sub *b)
 {
-    int64_t limit = b->ctl->timeout_given && b->ctl->timeout_ms >= 0
-                        ? b->ctl->timeout_ms * (NS_PER_SECOND / 1000) : -1;
-    int64_t now = clock_ns(CLOCK_MONOTONIC), until = b->heard + limit;
-    bool blind = b->fd < 0 && (limit < 0 || now < until);
-    int r = channel_wait(b->signals, b->fd, POLLIN, blind ? BLIND_NS : b->fd < 0 ? 0 : limit);
+    int r = channel_wait(b->signals, b->fd, POLLIN, time_left(b));
 
-    if (r == -ETIMEDOUT && blind)
-        return CTL_DONE;
     if (r == -ETIMEDOUT) {
         log_error("sub: %s: no message came in time", b->name);
         return CTL_TIMED_OUT;
@@ -78,6 +83,7 @@ static int print(struct sub *b, size_t n)
     int r;
 
     b->lost = all;
+    b->waits = 0;
     b->received++;
     b->untold += lost;
     tell_lost(b, false);
@@ -89,8 +95,6 @@ static int print(struct sub *b, size_t n)
         r = output_put(o, "\n", 1);
     if (r == 0 && o->used >= FLUSH_FROM)
         r = output_flush(o);
-    if (b->fd < 0 && b->ctl->timeout_given)
-        b->heard = clock_ns(CLOCK_MONOTONIC);
     return output_code(b, r);
 }
 
@@ -131,15 +135,10 @@ static int receive(struct sub *b)
 static int subscribe(struct sub *b)
 {
     struct shmd_channel_status st;
-    int r;
+    int r = shmd_channel_stat(b->ctl->shmd, b->name, &st, NULL, NULL, b->ctl->timeout_ms);
 
-    b->heard = clock_ns(CLOCK_MONOTONIC);
-    r = shmd_channel_stat(b->ctl->shmd, b->name, &st, NULL, NULL, b->ctl->timeout_ms);
-
-    if (r == 0) {
-        b->fd = shmd_reader_fd(b->reader, b->ctl->timeout_ms);
-        r = b->fd == -EPERM ? 0 : MIN(b->fd, 0);
-    }
+    if (r == 0)
+        r = b->fd = shmd_reader_fd(b->reader, b->ctl->timeout_ms);
     if (r < 0)
         return channel_fail(b->ctl, b->name, r);
 
@@ -252,9 +251,9 @@ const struct command command_sub = {
     .synopsis = "NAME [--count N] [--history N|all|none] [--follow] [--wait] [--json | --raw]",
     .help = "Print a channel's messages, a line a message",
     .details =
-        "Ends with status 0 at the writer's end, after --count messages, at SIGINT and SIGTERM and\n"
-        "when its output is closed; with 7 when the writer died; with 6 when no message came for\n"
-        "the time of --timeout. Without that, and with --wait, it waits for ever.",
+        "Ends with status 0 at the writer's end, after --count messages, at SIGINT and SIGTERM\n"
+        "and when its output is closed; with 7 when the writer died; with 6 when no message came\n"
+        "for the time of --timeout. Without that, and with --wait, it waits for ever.",
     .options = sub_options,
     .operands_min = 1,
     .operands_max = 1,

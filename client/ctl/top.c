@@ -54,7 +54,7 @@ static int print_round(struct top *t)
     for (size_t i = 0; i < t->n; i++)
         print_row(&table, &t->rows[i]);
 
-    int code = table_print(&table, false);
+    int code = t->ctl->json ? table_print_line(&table) : table_print(&table, false);
 
     if (code == CTL_DONE && fflush(stdout) != 0)
         code = ctl_fail_errno(t->ctl, "standard output", -errno);
@@ -97,6 +97,15 @@ static int64_t arg_delay(const struct ctl *ctl)
     return ms * (NS_PER_SECOND / 1000);
 }
 
+/* Without a slash it is of one's own namespace. */
+static void set_pattern(struct top *t, const char *pattern)
+{
+    bool full = strchr(pattern, '/');
+
+    snprintf(t->pattern, sizeof(t->pattern), "%s%s%s", full ? "" : shmd_namespace(t->ctl->shmd),
+             full ? "" : "/", pattern);
+}
+
 enum { TOP_SORT = OPTION_LONG, TOP_ROUNDS };
 
 static const struct ctl_option top_options[] = {
@@ -126,8 +135,7 @@ static int run_top(struct ctl *ctl, int argc, char **argv)
     if (code)
         return code;
     if (pattern)
-        snprintf(t.pattern, sizeof(t.pattern), "%s%s%s", strchr(pattern, '/') ? "" : shmd_namespace(ctl->shmd),
-                 strchr(pattern, '/') ? "" : "/", pattern);
+        set_pattern(&t, pattern);
 
     _cleanup_close_ int signals = channel_signals();
 
@@ -152,8 +160,8 @@ const struct command command_top = {
     .details =
         "On a terminal: full screen; q ends it, up, down, k and j move, s sorts by the next\n"
         "column, the space bar halts it. Elsewhere, and with a table option: a table a round, or\n"
-        "a JSON object. Of what you may not read only the broker's part is known. Patterns are\n"
-        "those of watch.",
+        "a JSON object on a line. Of what you may not read only the broker's part is known.\n"
+        "Patterns are those of watch.",
     .options = top_options,
     .columns = top_columns,
     .operands_max = 1,

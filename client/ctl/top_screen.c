@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * top on a terminal. Signals are waited for with the keys, so that the terminal is always given back
- * as it was. Of names only printable ASCII is shown: nothing in them may steer the terminal.
+ * top on a terminal. Signals are waited for with the keys, so that the terminal is always given
+ * back as it was. Of names only printable ASCII is shown: nothing in them may steer the terminal.
  */
 #include <ncurses.h>
 #include <poll.h>
@@ -20,8 +20,8 @@ struct screen {
 };
 
 static const char *const titles[] = {
-    "NAME", "OWNER", "SIZE", "NATTCH", "LEASES", "MSGRATE", "BYTERATE", "LOSTRATE", "READERS", "WRITERS",
-    "WAITING",
+    "NAME", "OWNER", "SIZE", "NATTCH", "LEASES", "MSGRATE", "BYTERATE", "LOSTRATE", "READERS",
+    "WRITERS", "WAITING",
 };
 _Static_assert(ARRAY_LEN(titles) == TOP_COUNT, "a column is missing");
 
@@ -59,9 +59,10 @@ static void row(int y, const struct top_row *r)
         snprintf(readers, sizeof(readers), "%u", r->channel.readers + r->channel.blind);
         snprintf(writers, sizeof(writers), "%u", r->channel.writers);
     }
-    snprintf(line, sizeof(line), "%-24s %-10.10s %7s %6llu %6u %8s %8s %8s %7s %7s %s", plain(name), plain(user),
-             size, (unsigned long long)r->status.nattch, r->status.leases, rate[0], rate[1], rate[2], readers,
-             writers, r->is_channel ? waiting[r->channel.waiting & 3] : "-");
+    snprintf(line, sizeof(line), "%-24s %-10.10s %7s %6llu %6u %8s %8s %8s %7s %7s %s",
+             plain(name), plain(user), size, (unsigned long long)r->status.nattch,
+             r->status.leases, rate[0], rate[1], rate[2], readers, writers,
+             r->is_channel ? waiting[r->channel.waiting & 3] : "-");
     mvaddnstr(y, 0, line, COLS);
 }
 
@@ -71,11 +72,12 @@ static void draw(const struct screen *s)
     char line[256];
 
     erase();
-    snprintf(line, sizeof(line), "shmd top: %zu segments, by %s%s   (q s space j k)", t->n, titles[t->sort],
-             s->paused ? ", halted" : "");
+    snprintf(line, sizeof(line), "shmd top: %zu segments, by %s%s   (q s space j k)", t->n,
+             titles[t->sort], s->paused ? ", halted" : "");
     mvaddnstr(0, 0, line, COLS);
-    snprintf(line, sizeof(line), "%-24s %-10s %7s %6s %6s %8s %8s %8s %7s %7s %s", titles[0], titles[1], titles[2],
-             titles[3], titles[4], titles[5], titles[6], titles[7], titles[8], titles[9], titles[10]);
+    snprintf(line, sizeof(line), "%-24s %-10s %7s %6s %6s %8s %8s %8s %7s %7s %s", titles[0],
+             titles[1], titles[2], titles[3], titles[4], titles[5], titles[6], titles[7],
+             titles[8], titles[9], titles[10]);
     attron(A_REVERSE);
     mvaddnstr(1, 0, line, COLS);
     attroff(A_REVERSE);
@@ -123,7 +125,8 @@ static void fit(void)
 static bool pass_time(struct screen *s, int64_t until)
 {
     for (;;) {
-        struct pollfd fds[] = {{.fd = s->signals, .events = POLLIN}, {.fd = STDIN_FILENO, .events = POLLIN}};
+        struct pollfd fds[] = {{.fd = s->signals, .events = POLLIN},
+                               {.fd = STDIN_FILENO, .events = POLLIN}};
         int64_t left = until - clock_ns(CLOCK_MONOTONIC);
         const struct timespec t = {left / NS_PER_SECOND, left % NS_PER_SECOND};
         struct signalfd_siginfo info;
@@ -162,7 +165,9 @@ static int run(struct screen *s)
             return r;
         s->first = MIN(s->first, t->n ? t->n - 1 : 0);
         draw(s);
-        if (!pass_time(s, clock_ns(CLOCK_MONOTONIC) + t->delay) || (t->count && ++rounds >= t->count))
+        if (!pass_time(s, clock_ns(CLOCK_MONOTONIC) + t->delay))
+            return 0;
+        if (t->count && ++rounds >= t->count)
             return 0;
     }
 }

@@ -2,11 +2,14 @@
 """shmctl-client pub, sub and top, and what stat and list tell of channels."""
 import base64
 import contextlib
+import ctypes
+import fcntl
 import json
 import os
 import pty
 import select
 import signal
+import struct
 import subprocess
 import termios
 import threading
@@ -14,8 +17,10 @@ import threading
 import pytest
 
 import shmd
+import sysv
 from bare import ALICE, BOB
 
+PPOLL = "271"  # of x86-64
 DONE, FAILED, USAGE, NO_SEGMENT, NOT_PERMITTED, NO_BROKER, TIMED_OUT, WRITER_DIED = range(8)
 
 
@@ -26,8 +31,8 @@ def ctl(broker):
         def start(*args, uid=None, **kwargs):
             kwargs.setdefault("stdin", subprocess.PIPE)
             kwargs.setdefault("stdout", subprocess.PIPE)
-            p = broker.programs.popen([broker.programs.ctl, "--socket", broker.socket] + list(args), uid=uid,
-                                      stderr=subprocess.PIPE, **kwargs)
+            p = broker.programs.popen([broker.programs.ctl, "--socket", broker.socket, *args],
+                                      uid=uid, stderr=subprocess.PIPE, **kwargs)
 
             def end():
                 if p.poll() is None:
@@ -60,8 +65,19 @@ def ended(p):
 
 
 def stat(broker, name, **kwargs):
-    (rows,) = broker.ctl("stat", name, "--json", **kwargs).json().values()
-    return rows[0]
+    (row,) = broker.ctl("stat", name, "--json", **kwargs).json()["segment"]
+    return row
+
+
+def asleep(p):
+    """Wait until it polls, and see that it does so with no time limit."""
+    while True:
+        assert p.poll() is None
+        with open("/proc/%d/syscall" % p.pid) as f:
+            call = f.read().split()
+        if call[0] == PPOLL:
+            assert call[3] == "0x0", call
+            return
 
 
 def test_lines(broker):
@@ -93,7 +109,8 @@ def test_json_of_text(broker):
 
 
 def test_a_reliable_channel_loses_nothing(broker, ctl):
-    broker.ctl("pub", "c", "--count", "1", "--messages", "2", "--max-message", "1K", input=b"first\n")
+    broker.ctl("pub", "c", "--count", "1", "--messages", "2", "--max-message", "1K",
+               input=b"first\n")
     s = ctl("sub", "c", "--follow", "--history", "none", "--count", "200000", "--raw")
     while stat(broker, "c")["readers"] != 1:
         assert s.poll() is None
@@ -173,23 +190,27 @@ def test_many_writers(broker, ctl):
 
 
 def test_users(broker, ctl):
-    p = ctl("pub", "c", "--broadcast", "--mode", "0640", "--group", "10050", uid=ALICE, groups=[10050])
+    mode = ("--mode", "0640", "--group", "10050")
+    p = ctl("pub", "c", "--broadcast", *mode, uid=ALICE, groups=[10050])
     put(p, b"x\n")
     s = ctl("sub", "%d/c" % ALICE, "--wait", uid=BOB, groups=[10050])
     assert line(s) == b"x\n"
     put(p, b"y\n")
     assert line(s) == b"y\n"
-    broker.ctl("pub", "%d/c" % ALICE, uid=BOB, groups=[10050], input=b"z\n", expect=NOT_PERMITTED)
-    broker.ctl("sub", "%d/c" % ALICE, "--history", "none", "--timeout", "0.05", uid=BOB, groups=[10050],
-               expect=TIMED_OUT)
+    asleep(s)
+    broker.ctl("pub", "%d/c" % ALICE, uid=BOB, groups=[10050], input=b"z\n",
+               expect=NOT_PERMITTED)
+    broker.ctl("sub", "%d/c" % ALICE, "--history", "none", "--timeout", "0.05", uid=BOB,
+               groups=[10050], expect=TIMED_OUT)
     p.stdin.close()
     assert ended(s) == DONE
-    broker.ctl("pub", "r", "--mode", "0640", "--group", "10050", uid=ALICE, groups=[10050], input=b"x\n")
+    broker.ctl("pub", "r", *mode, uid=ALICE, groups=[10050], input=b"x\n")
     broker.ctl("sub", "%d/r" % ALICE, uid=BOB, groups=[10050], expect=NOT_PERMITTED)
 
 
 def test_a_line_that_is_too_long(broker):
-    r = broker.ctl("pub", "c", "--max-message", "10", input=b"0123456789\n01234567890\n", expect=FAILED)
+    r = broker.ctl("pub", "c", "--max-message", "10", input=b"0123456789\n01234567890\n",
+                   expect=FAILED)
     assert "message 2 is longer than the 10 bytes" in r.err
     assert broker.ctl("sub", "c").out == "0123456789\n"
     broker.ctl("pub", "c", input=b"x" * 100000, expect=FAILED)
@@ -205,8 +226,8 @@ def test_test_messages_at_a_rate(broker):
 
 
 def test_full_with_nobody_to_read(broker):
-    r = broker.ctl("pub", "c", "--hold", "--messages", "2", "--max-message", "4K", "--pattern", "--size", "4K",
-                   "--timeout", "0.05", expect=TIMED_OUT)
+    r = broker.ctl("pub", "c", "--hold", "--messages", "2", "--max-message", "4K", "--pattern",
+                   "--size", "4K", "--timeout", "0.05", expect=TIMED_OUT)
     assert "no room" in r.err
 
 
@@ -245,11 +266,15 @@ def test_lost_messages_are_told(broker, ctl):
 
 
 @pytest.mark.parametrize("args", [
-    ["pub"], ["pub", "a", "b"], ["pub", "c", "--size", "0"], ["pub", "c", "--rate", "0"], ["pub", "c", "--raw"],
-    ["pub", "c", "--ttl", "1s", "--lifetime", "persistent"], ["pub", "c", "--type-version", "1"],
-    ["pub", "c", "--tag", "x" * 20], ["pub", "c", "--no-create", "--hold"], ["pub", "c", "--max-message", "0"],
-    ["sub"], ["sub", "c", "--history", "some"], ["sub", "c", "--json", "--raw"], ["sub", "c", "--noheadings"],
-    ["top", "--sort", "no"], ["top", "--delay", "0"], ["top", "--delay", "none"], ["top", "--count", "0"],
+    ["pub"], ["pub", "a", "b"], ["pub", "c", "--size", "0"], ["pub", "c", "--rate", "0"],
+    ["pub", "c", "--raw"], ["pub", "c", "--ttl", "1s", "--lifetime", "persistent"],
+    ["pub", "c", "--type-version", "1"], ["pub", "c", "--tag", "x" * 20],
+    ["pub", "c", "--no-create", "--hold"], ["pub", "c", "--no-create", "--tag", "x", "--hold"],
+    ["pub", "c", "--no-create", "--mode", "0640"], ["pub", "c", "--max-message", "0"],
+    ["sub"], ["sub", "c", "--history", "some"], ["sub", "c", "--json", "--raw"],
+    ["sub", "c", "--noheadings"], ["sub", "c", "--type-version", "1"],
+    ["top", "--sort", "no"], ["top", "--delay", "0"], ["top", "--delay", "none"],
+    ["top", "--count", "0"],
 ])
 def test_wrong_usage(broker, args):
     broker.ctl(*args, expect=USAGE)
@@ -265,12 +290,13 @@ def test_not_there(broker):
 
 
 def test_stat_and_list(broker):
-    broker.ctl("pub", "c", "--tag", "quotes", "--type-version", "3", "--hold", "--max-message", "1K",
-               "--messages", "8", "--ttl", "1h", input=b"x\n")
+    broker.ctl("pub", "c", "--tag", "quotes", "--type-version", "3", "--hold",
+               "--max-message", "1K", "--messages", "8", "--ttl", "1h", input=b"x\n")
     r = stat(broker, "c")
     assert (r["kind"], r["ring"], r["state"], r["tag"], r["typeversion"], r["maxmessage"]) == \
         ("channel", "reliable,hold", "closed", "quotes", 3, 1024)
-    assert r["messages"] >= 8 and (r["sent"], r["readers"], r["writers"], r["ttl"]) == (1, 0, 0, 3600)
+    assert r["messages"] >= 8
+    assert (r["sent"], r["readers"], r["writers"], r["ttl"]) == (1, 0, 0, 3600)
     broker.ctl("sub", "c", "--tag", "other", expect=FAILED)
     broker.ctl("sub", "c", "--tag", "quotes", "--type-version", "2", expect=FAILED)
     assert broker.ctl("sub", "c", "--tag", "quotes", "--type-version", "3").out == "x\n"
@@ -287,16 +313,20 @@ def test_top(broker, ctl):
     s = ctl("sub", "%d/c" % ALICE, "--wait")
     line(s)
     broker.ctl("create", "s", "--size", "4K")
-    (rows,) = broker.ctl("top", "--json", "--count", "1", "--delay", "0.2").json().values()
-    c, d = rows
+    c, d = broker.ctl("top", "--json", "--count", "1", "--delay", "0.2").json()["top"]
     assert (c["name"], c["readers"], c["writers"]) == ("%d/c" % ALICE, 1, 1)
     assert 100 < c["msgrate"] < 2000 and c["byterate"] > c["msgrate"]
     assert (d["name"], d["msgrate"], d["size"]) == ("root/s", None, 4096)
-    (rows,) = broker.ctl("top", "--json", "--count", "1", "--delay", "0.01", uid=BOB).json().values()
-    assert all(r["msgrate"] is None for r in rows)
-    out = broker.ctl("top", "s", "--count", "2", "--delay", "0.01", "-n", "-r", "-o", "NAME,READERS").out
+    rounds = broker.ctl("top", "--json", "--count", "3", "--delay", "0.01", uid=BOB).out
+    rounds = [json.loads(x)["top"] for x in rounds.splitlines()]
+    assert len(rounds) == 3 and all(r["msgrate"] is None for rows in rounds for r in rows)
+    assert broker.ctl("top", "none", "--json", "--count", "1", "--delay", "0.01").json() == \
+        {"top": []}
+    out = broker.ctl("top", "s", "--count", "2", "--delay", "0.01", "-n", "-r",
+                     "-o", "NAME,READERS").out
     assert out == "root/s -\nroot/s -\n"
-    out = broker.ctl("top", "--count", "1", "--delay", "0.01", "--sort", "size", "-n", "-r", "-o", "NAME").out
+    out = broker.ctl("top", "--count", "1", "--delay", "0.01", "--sort", "size", "-n", "-r",
+                     "-o", "NAME").out
     assert out.split() == ["%d/c" % ALICE, "root/s"]
     t = ctl("top", "--delay", "0.01")
     line(t)
@@ -306,40 +336,236 @@ def test_top(broker, ctl):
     p.kill()
 
 
+class Terminal:
+    """`top` on one of its own, of `columns`."""
+
+    def __init__(self, broker, columns=80, term="xterm"):
+        self.leader, self.follower = pty.openpty()
+        self.seen, self.process = b"", None
+        self.size(columns)
+        self.before = termios.tcgetattr(self.follower)
+        self.process = broker.programs.popen(
+            [broker.programs.ctl, "--socket", broker.socket, "top", "--delay", "0.05"],
+            stdin=self.follower, stdout=self.follower, stderr=subprocess.PIPE, env={"TERM": term})
+
+    def size(self, columns, lines=24):
+        fcntl.ioctl(self.follower, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        if self.process:  # which the terminal does not control
+            self.process.send_signal(signal.SIGWINCH)
+
+    def until(self, text):
+        """Read on; what was passed over."""
+        while text not in self.seen:
+            assert select.select([self.leader], [], [], shmd.LIMIT)[0], self.seen
+            self.seen += os.read(self.leader, 4096)
+        passed, _, self.seen = self.seen.partition(text)
+        return passed
+
+    def type(self, keys):
+        os.write(self.leader, keys)
+
+    def ended(self):
+        assert ended(self.process) == DONE
+        assert termios.tcgetattr(self.follower) == self.before
+        shmd.no_report(self.process.stderr.read().decode())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stderr.close()
+        os.close(self.leader)
+        os.close(self.follower)
+
+
+# Built without ncurses there are only tables.
+screen = pytest.mark.skipif(shmd.OPTIONS.get("ncurses") == "disabled", reason="no ncurses")
+
+
+@screen
 @pytest.mark.parametrize("how", [b"q", signal.SIGTERM])
 def test_top_on_a_terminal(broker, how):
     broker.ctl("pub", "c", "--pattern", "--count", "1")
-    leader, follower = pty.openpty()
-    before = termios.tcgetattr(follower)
-    p = broker.programs.popen([broker.programs.ctl, "--socket", broker.socket, "top", "--delay", "0.05"],
-                              stdin=follower, stdout=follower, stderr=subprocess.PIPE, env={"TERM": "xterm"})
-    seen = b""
-
-    def until(text):
-        nonlocal seen
-        while text not in seen:
-            assert select.select([leader], [], [], shmd.LIMIT)[0], seen
-            seen += os.read(leader, 4096)
-        seen = seen[seen.index(text) + len(text):]
-
-    try:
-        until(b"by MSGRATE")
-        until(b"root/c")
-        os.write(leader, b"s")
-        until(b"BYTE")
-        os.write(leader, b" ")
-        until(b"halted")
+    with Terminal(broker) as t:
+        t.until(b"by MSGRATE")
+        t.until(b"root/c")
+        t.type(b"s")
+        t.until(b"BYTE")
+        t.type(b" ")
+        t.until(b"halted")
         if isinstance(how, bytes):
-            os.write(leader, how)
+            t.type(how)
         else:
-            p.send_signal(how)
-        until(b"\x1b[?1049l")
-        assert ended(p) == DONE
-        assert termios.tcgetattr(follower) == before
-        shmd.no_report(p.stderr.read().decode())
-    finally:
-        p.kill()
-        p.wait()
-        p.stderr.close()
-        os.close(leader)
-        os.close(follower)
+            t.process.send_signal(how)
+        t.until(b"\x1b[?1049l")
+        t.ended()
+
+
+@screen
+def test_top_follows_the_size_of_its_terminal(broker):
+    broker.ctl("pub", "c", input=b"x\n")
+    with Terminal(broker, columns=40) as t:
+        assert b"WAITING" not in t.until(b"root/c")
+        t.size(150)
+        t.until(b"WAITING")
+        t.size(30, lines=2)
+        t.type(b"s")
+        t.until(b"BYTE")
+        t.size(3, lines=1)
+        t.type(b"jjkkq")
+        t.until(b"\x1b[?1049l")
+        t.ended()
+
+
+def test_top_on_a_terminal_that_cannot(broker):
+    broker.ctl("pub", "c", input=b"x\n")
+    with Terminal(broker, term="no-such-terminal") as t:
+        assert b"\x1b" not in t.until(b"root/c")
+        t.process.send_signal(signal.SIGINT)
+        t.ended()
+
+
+def test_a_restart_of_the_broker(broker, ctl):
+    """Messages flow on, also while it is away, and top waits for it."""
+    p = ctl("pub", "c", "--json")
+    s, late = ctl("sub", "c", "--wait"), ctl("sub", "c", "--wait", "--timeout", "0.2")
+    t = ctl("top", "--json", "--delay", "0.01", "--timeout", "60")
+    put(p, b"before\n")
+    assert line(s) == line(late) == b"before\n"
+    while json.loads(line(t))["top"][0]["readers"] == 0:
+        pass
+    broker.kill()
+    put(p, b"away\n")
+    assert line(s) == b"away\n"
+    assert late.stdout.read() == b"away\n" and ended(late) == TIMED_OUT
+    broker.start()
+    put(p, b"after\n")
+    assert line(s) == b"after\n"
+    generation = broker.ctl("status", "-n", "-o", "GENERATION").out.strip()
+    assert generation == "2"
+    while json.loads(line(t))["top"][0]["readers"] != 1:
+        pass
+    p.stdin.close()
+    assert ended(p) == DONE and json.loads(p.stdout.read())["messages"] == 3
+    assert s.stdout.read() == b"" and ended(s) == DONE
+    assert t.poll() is None
+
+
+def test_no_room_in_time_without_a_broker(broker, ctl):
+    broker.ctl("pub", "c", "--hold", "--messages", "2", "--max-message", "4K", input=b"x\n")
+    p = ctl("pub", "c", "--size", "4K", "--timeout", "0.2")
+    put(p, b"a" * 4096)
+    while stat(broker, "c")["sent"] != 2:
+        assert p.poll() is None
+    broker.kill()
+    put(p, b"b" * 65536)
+    assert ended(p) == TIMED_OUT
+    broker.start()
+
+
+def test_the_members(broker, ctl):
+    p, s = ctl("pub", "c", uid=ALICE), ctl("sub", "%d/c" % ALICE, "--wait")
+    for text in (b"ab\n", b"cde\n"):
+        put(p, text)
+        assert line(s) == text
+    r = broker.ctl("stat", "%d/c" % ALICE, "--json").json()
+    assert list(r) == ["segment", "members"]
+    reader, writer = sorted(r["members"], key=lambda m: m["role"])
+    assert (writer["role"], writer["pid"], writer["messages"], writer["bytes"]) == \
+        ("writer", p.pid, 2, 5)
+    assert writer["user"] == str(ALICE) and writer["lost"] is None
+    assert reader["role"] == "reader" and reader["pid"] == s.pid
+    assert (reader["command"], reader["messages"], reader["bytes"]) == ("shmctl-client", 2, 5)
+    assert (reader["lost"], reader["unread"]) == (0, 0)
+    fields, members = broker.ctl("stat", "%d/c" % ALICE).out.split("\n\n")
+    assert fields.splitlines()[-1].split() == ["LOST", "0"]
+    assert sorted(x.split()[0] for x in members.splitlines()) == ["ROLE", "reader", "writer"]
+    # Who chooses columns gets those alone, and so does who may not read it.
+    assert broker.ctl("stat", "%d/c" % ALICE, "-n", "-o", "SENT").out.split() == ["2"]
+    r = broker.ctl("stat", "%d/c" % ALICE, "--json", uid=BOB).json()
+    assert list(r) == ["segment"] and r["segment"][0]["sent"] is None
+    p.stdin.close()
+    assert ended(p) == DONE
+    assert broker.ctl("stat", "%d/c" % ALICE, "--json").json()["members"] == []
+
+
+def test_what_stands_in_a_channel_steers_no_terminal(broker, ctl):
+    """Whoever may write to it can put anything there."""
+    p = ctl("pub", "c", "--tag", "a-tag-of-types")
+    s = ctl("sub", "c", "--wait")
+    put(p, b"x\n")
+    line(s)
+    address = sysv.shmat(stat(broker, "c")["shmid"])
+    size = stat(broker, "c")["size"]
+    at = ctypes.string_at(address, size).index(b"a-tag-of-types")
+    ctypes.memmove(address + at, b"\x1b[31m\n\"} \x9b no end", 20)
+    for args in (["stat", "c"], ["stat", "c", "--json"], ["list", "-o", "NAME,TAG"],
+                 ["top", "--count", "1", "--delay", "0.01"]):
+        out = broker.ctl(*args).raw
+        assert b"\x1b" not in out and b"\x9b" not in out
+    json.loads(broker.ctl("stat", "c", "--json").raw)
+    ctypes.memset(address, 0xff, size)
+    for args in (["list"], ["top", "--count", "1", "--delay", "0.01"]):
+        assert "root/c" in broker.ctl(*args).out
+    for args in (["stat", "c"], ["top", "--json", "--count", "1", "--delay", "0.01"]):
+        assert broker.ctl(*args, "--json").json()
+    sysv.shmdt(address)
+
+
+def test_options_that_an_existing_channel_contradicts(broker):
+    def refused(*options):
+        r = broker.ctl("pub", "c", *options, input=b"y\n", expect=FAILED)
+        assert "c is there already" in r.err
+
+    same = ["--mode", "0640", "--group", "0", "--ttl", "1h"]
+    broker.ctl("pub", "c", *same, input=b"x\n")
+    broker.ctl("pub", "c", *same, "--broadcast", input=b"y\n", expect=FAILED)
+    refused("--mode", "0600")
+    refused("--group", "10050")
+    refused("--ttl", "2h")
+    refused("--lifetime", "persistent")
+    refused("--linger", "1h")
+    assert stat(broker, "c")["state"] == "closed"
+    assert broker.ctl("sub", "c").out == "x\n"
+    broker.ctl("pub", "c", *same, input=b"y\n")
+    assert broker.ctl("sub", "c").out == "x\ny\n"
+    broker.ctl("pub", "e", "--lifetime", "ephemeral", "--linger", "1h", input=b"x\n")
+    assert (stat(broker, "e")["lifetime"], stat(broker, "e")["linger"]) == ("ephemeral", 3600)
+    broker.ctl("pub", "e", "--linger", "1h", input=b"y\n")
+    assert broker.ctl("sub", "e").out == "x\ny\n"
+
+
+def test_waiting_for_a_channel_to_write_to(broker, ctl):
+    w = ctl("pub", "c", "--no-create", "--wait", "--tag", "t")
+    put(w, b"b\n")
+    p = ctl("pub", "c", "--tag", "t", "--wait")
+    s = ctl("sub", "c", "--tag", "t", "--wait", "--follow")
+    put(p, b"a\n")
+    p.stdin.close()
+    w.stdin.close()
+    assert ended(p) == ended(w) == DONE
+    s.send_signal(signal.SIGTERM)
+    assert sorted(s.stdout.read().split()) == [b"a", b"b"]
+    broker.ctl("pub", "c", "--tag", "u", "--no-create", input=b"", expect=FAILED)
+    broker.ctl("pub", "none", "--no-create", "--wait", "--timeout", "0.05", input=b"",
+               expect=TIMED_OUT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_who_waits_for_the_role(broker, ctl, number):
+    p = ctl("pub", "c")
+    s = ctl("sub", "c", "--wait", "--follow")
+    put(p, b"a\n")
+    assert line(s) == b"a\n"
+    w = ctl("pub", "c", "--wait")
+    while broker.ctl("stat", "c", "--json").json()["segment"][0]["leases"] < 3:
+        assert w.poll() is None
+    w.send_signal(number)
+    assert ended(w) == -number
+    assert stat(broker, "c")["state"] == "writing"
+    put(p, b"b\n")
+    p.stdin.close()
+    assert line(s) == b"b\n" and ended(p) == DONE
+    assert stat(broker, "c")["state"] == "closed"
