@@ -93,6 +93,16 @@ static inline uint64_t ring_head_word(uint32_t sequence, uint32_t kind, uint32_t
     return (uint64_t)sequence << 32 | kind | length;
 }
 
+/* Between a store that publishes and a look at a flag. Where a sleeper's membarrier is what orders
+ * the two, the compiler must not exchange them. */
+static inline void ring_fence_if(bool needed)
+{
+    if (needed)
+        ring_fence();
+    else
+        atomic_signal_fence(memory_order_seq_cst);
+}
+
 /* Has shmd not ended the role, and perhaps given its slot to another member? */
 static inline bool ring_is_mine(const struct ring_slot *slot, uint32_t role)
 {

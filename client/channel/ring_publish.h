@@ -53,8 +53,7 @@ static inline void ring_doorbell(struct ring_writer *w)
 {
     const struct ring_header *h = w->ring.header;
 
-    if (w->fencing)
-        ring_fence();
+    ring_fence_if(w->fencing);
     if (ring_load(&h->readers_asleep) | ring_load(&h->blind))
         ring_writer_wake(w);
     if (++w->published == 64)

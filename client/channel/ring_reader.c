@@ -265,8 +265,7 @@ int ring_release(struct ring_reader *r)
         ring_store(&s->bytes, r->bytes);
         if (stale)
             tell_lost(r);
-        if (r->must_fence)
-            ring_fence();
+        ring_fence_if(r->must_fence);
         if (ring_load(&h->writer_asleep) &&
             (int64_t)(r->released - ring_load_acquire(&h->wanted)) >= 0)
             ring_wake_writer(r);
