@@ -165,7 +165,7 @@ void ring_consumed(const struct ring *r, uint64_t position)
             return;
 }
 
-/* Free it; true where it held what it had to give up by itself. */
+/* Nothing is asked of it any more; true where it held what it had to give up by itself. */
 static bool slot_end(struct ring *r, uint32_t slot)
 {
     struct ring_slot *s = &r->slot[slot];
@@ -174,16 +174,28 @@ static bool slot_end(struct ring *r, uint32_t slot)
     if (state == SLOT_ACTIVE && atomic_load(&s->kind) == MEMBER_READER)
         ring_consumed(r, atomic_load(&s->position));
     atomic_store(&s->state, SLOT_FREE);
+    return state != SLOT_LEFT;
+}
+
+/*
+ * Only now, with all else done: a shmd that is killed before this finds the role in the slot after
+ * its restart, and ends it once more. The epoch is for the member itself, should it live: it looks
+ * whose the slot is when that has changed.
+ */
+static void slot_free(struct ring *r, uint32_t slot)
+{
+    struct ring_slot *s = &r->slot[slot];
+
     atomic_store(&s->kind, 0);
     atomic_store(&s->role, 0);
-    return state != SLOT_LEFT;
+    atomic_fetch_add(&r->header->epoch, 1);
 }
 
 static bool reader_end(struct ring *r, uint32_t slot)
 {
     bool died = slot_end(r, slot);
 
-    atomic_fetch_add(&r->header->epoch, 1);
+    slot_free(r, slot);
     return died;
 }
 
@@ -215,6 +227,7 @@ static bool writer_end(struct ring *r, uint32_t slot, uint32_t role)
         (r->flags & RING_MANY || (uint32_t)(writer >> 32) == role))
         atomic_compare_exchange_strong(&h->writer, &writer,
                                        (uint64_t)role << 32 | (died ? RING_DIED : RING_CLOSED));
+    slot_free(r, slot);
     return died;
 }
 

@@ -111,6 +111,34 @@ static void ends_under_poll(void **state)
     fixture_done(&f);
 }
 
+/* What a shmd that was killed in the middle of it had begun, the next one brings to its end. */
+static void ended_again(void **state)
+{
+    struct fixture f;
+    struct ring_writer w;
+    struct ring_reader r;
+    struct ring_slot *slot;
+
+    (void)state;
+    fixture_make(&f, RING_MANY, 50, 30);
+    slot = &f.ring.slot[0];
+    assert_int_equal(fixture_reader(&f, &r, 1, -1), 0);
+    assert_int_equal(fixture_writer(&f, &w, 0), 0);
+    atomic_store(&f.ring.header->lock, (uint64_t)f.role << 32);
+    for (int i = 0; i < 2; i++) {
+        atomic_store(&slot->state, SLOT_FREE); /* as far as it had got */
+        atomic_store(&slot->kind, MEMBER_WRITER);
+        atomic_store(&slot->role, f.role);
+        ring_end_writer(&f.ring, 0, f.role);
+        assert_int_equal(f.ring.header->lock, 0);
+        assert_int_equal(f.ring.header->writer, (uint64_t)f.role << 32 | RING_DIED);
+        assert_int_equal(slot->role, 0);
+    }
+    assert_int_equal(recv_numbered(&r), -EOWNERDEAD);
+    assert_int_equal(recv_numbered(&r), -ETIMEDOUT);
+    fixture_done(&f);
+}
+
 static int gone(void *data)
 {
     ++*(int *)data;
@@ -303,6 +331,7 @@ int main(void)
         cmocka_unit_test(slow_readers), cmocka_unit_test(hold), cmocka_unit_test(ends),
         cmocka_unit_test(many),         cmocka_unit_test(poll_flags),
         cmocka_unit_test(ends_under_poll), cmocka_unit_test(ended_by_shmd),
+        cmocka_unit_test(ended_again),
     };
 
     return cmocka_run_group_tests_name("ring_ends", tests, NULL, NULL);
