@@ -132,6 +132,13 @@ EXPORT int shmd_reserve(struct shmd_writer *w, size_t length, void **ret, int ti
     return r < 0 ? explain(w, r, length) : 0;
 }
 
+EXPORT int shmd_progress(struct shmd_writer *w, size_t there)
+{
+    int r = there > RING_MESSAGE_MAX ? -EINVAL : ring_progress(&w->ring, (uint32_t)there);
+
+    return r < 0 ? explain(w, r, there) : 0;
+}
+
 EXPORT int shmd_commit(struct shmd_writer *w, size_t length)
 {
     int r = length > RING_MESSAGE_MAX ? -EMSGSIZE : ring_commit(&w->ring, (uint32_t)length);
