@@ -115,7 +115,8 @@ struct shmd_member_options {
  * be given to shmd_writer_close(). Blocks for the reply, and with SHMD_MEMBER_WAIT for the role.
  * -ENOENT; -EACCES (the kernel denies write access); -EBUSY (another one writes; the sentence says
  * who); -EUSERS (all `members` are taken); -EPROTOTYPE (no channel, or of another tag or version);
- * -EPROTO (somebody has damaged it).
+ * -EPROTO (somebody has damaged it); -EPROTONOSUPPORT (another version of shmd made it); -EDQUOT
+ * (the user waits in as many places as the broker allows); else as shmd_attach().
  */
 int shmd_writer_open(struct shmd_writer **ret, struct shmd *s, const char *name,
                      const struct shmd_member_options *options, int timeout_ms);
@@ -187,8 +188,8 @@ int shmd_recv(struct shmd_reader *r, void *to, size_t room, size_t *length, int 
  */
 int shmd_peek(struct shmd_reader *r, const void **bytes, size_t *length, int timeout_ms);
 
-/* Give back all that was peeked. -ESTALE (broadcast): some of it had been overwritten meanwhile, so
- * that what was read there is not to be believed. */
+/* Give back all that was peeked. -ESTALE (broadcast, or shmd has taken the role away): some of it
+ * may have been overwritten meanwhile, so that what was read there is not to be believed. */
 int shmd_release(struct shmd_reader *r);
 
 /*

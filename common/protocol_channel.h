@@ -41,7 +41,8 @@ enum {
  * had; it must be the same process. -ESTALE: that role has been ended (join anew). A role that was
  * not announced again is held as long as its process lives. A blind reader's is always given anew.
  *
- * -EUSERS: all slots are taken. -EACCES: the lease is read-only. -EALREADY: it has a role.
+ * -EUSERS: all slots are taken. -EBUSY: another one has the place. -EDQUOT: the user waits in as
+ * many places as shmd allows. -EACCES: the lease is read-only. -EALREADY: it has a role.
  * -EPROTOTYPE: no channel. -ENOENT: no such lease. -EIDRM: the channel was removed. -ECANCELED:
  * the lease ended while this waited.
  */

@@ -252,8 +252,9 @@ void ring_take_slot(struct ring *r, uint32_t slot, uint32_t role, enum ring_memb
 bool ring_end_reader(struct ring *r, uint32_t slot, uint32_t role);
 /* A writer has gone, likewise. Readers wake; the lock is free again. */
 bool ring_end_writer(struct ring *r, uint32_t slot, uint32_t role);
-/* Both in two steps: any number may end before those are woken whom it concerns. Waking costs time for
- * each that sleeps, and anybody who can read the segment may sleep there with a thousand threads. */
+/* Both in two steps: any number may end before those are woken whom it concerns. Waking costs time
+ * for each that sleeps, and anybody who can read the segment may sleep there with a thousand
+ * threads. */
 bool ring_end(struct ring *r, uint32_t slot, uint32_t role, enum ring_member kind);
 void ring_wake_ended(struct ring *r, enum ring_member kind);
 /* Readers that may not write: how many come (or, negative, go), and how many of them do so with a

@@ -91,6 +91,8 @@ static void tell_ended(struct broker *b, struct channel *ch)
     ch->rung = 0;
     if (ended & (1u << JOIN_WRITER | 1u << JOIN_READER))
         ring_wake_ended(&ch->ring, ended & 1u << JOIN_WRITER ? MEMBER_WRITER : MEMBER_READER);
+    if (ended & RUNG_COUNTED)
+        ring_wake_readers(&ch->ring);
     if (ended & 1u << JOIN_WRITER)
         channel_poke(ch, POKE_READERS);
     if (ended & (1u << JOIN_READER | 1u << JOIN_BLIND))
@@ -194,19 +196,25 @@ bool channel_is_taken(const struct channel *ch, uint32_t kind, const struct role
     return channel_left_slot(ch, writer) >= 0;
 }
 
+/* 0 is the number of all processes that are in another pid namespace. */
+static bool is_other(const struct caller *c, uint32_t pid)
+{
+    return pid == 0 || pid != (uint32_t)c->pid;
+}
+
 bool channel_has_others(const struct channel *ch, const struct caller *c)
 {
     const struct role *r;
 
     TAILQ_FOREACH(r, &ch->roles, link)
-        if (r->caller != c && !has_closed(ch, r->slot))
+        if (r->caller != c && is_other(c, (uint32_t)r->caller->pid) && !has_closed(ch, r->slot))
             return true;
     TAILQ_FOREACH(r, &ch->waiting, link)
-        if (r->caller != c)
+        if (r->caller != c && is_other(c, (uint32_t)r->caller->pid))
             return true;
     for (uint32_t i = 0; i < ch->ring.slots && bit_first(ch->left) >= 0; i++)
         if (bit_is(ch->left, i) && !has_closed(ch, i) &&
-            atomic_load_explicit(&ch->ring.slot[i].pid, memory_order_relaxed) != (uint32_t)c->pid)
+            is_other(c, atomic_load_explicit(&ch->ring.slot[i].pid, memory_order_relaxed)))
             return true;
     return false;
 }

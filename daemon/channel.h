@@ -26,6 +26,7 @@ struct broker;
 struct caller;
 struct lease;
 
+#define RUNG_COUNTED 1u
 #define CHANNEL_WORDS (RING_SLOTS_MAX / 64)
 
 struct role {
@@ -57,7 +58,8 @@ struct channel {
     uint64_t left[CHANNEL_WORDS];   /* slots of left members */
     uint64_t writers[CHANNEL_WORDS]; /* those of `left` that are writers' */
     struct role_list roles, waiting;
-    uint32_t rung; /* 1 << kind (enum wire_member) of those that have ended, and nobody was told yet */
+    uint32_t rung; /* what nobody was told of yet: 1 << kind (enum wire_member) of those that have
+                    * ended, RUNG_COUNTED */
     TAILQ_ENTRY(channel) link, of_removed, of_rung;
 };
 
@@ -111,7 +113,8 @@ void channel_put(struct broker *b, struct channel *ch);
 /* Is there a single place for that kind, and taken? `who`: by whom, NULL where that is a left
  * member. */
 bool channel_is_taken(const struct channel *ch, uint32_t kind, const struct role **who);
-/* Are others than that caller members, or about to be? Who has closed in order is none any more. */
+/* Are other processes than that caller's members, or about to be? Who has closed in order is none
+ * any more. */
 bool channel_has_others(const struct channel *ch, const struct caller *c);
 /* The first left member of that kind which has not closed: its slot, -1. */
 int channel_left_slot(const struct channel *ch, bool writer);
@@ -132,6 +135,10 @@ void role_finish(struct broker *b, struct role *r, bool goes);
 
 /* Make the descriptors of one kind of members readable; returns how many roles were passed. */
 unsigned channel_poke(struct channel *ch, uint32_t whom);
+
+/* A reader without a slot was counted again after a restart. It may have gone to sleep before that,
+ * and nobody rang for it: it is to look once more. */
+void channel_counted(struct broker *b, struct channel *ch);
 
 /* A member of that kind has ended, and its slot is free: who waits for that goes on. The others are
  * poked by channels_poke(), once for all that end together. */

@@ -133,8 +133,9 @@ static int begin(struct request *rq, const struct wire_join *w, struct role *rol
         return role_resume(role, w->role, w->slot)
                    ? 0
                    : request_fail(rq, -ESTALE, "role %u has ended: join anew", w->role);
+    if (w->role != 0)
+        channel_counted(rq->broker, ch);
     channel_drop_lost(rq->broker, ch, rq->caller->pid);
-    channels_poke(rq->broker);
     if (channel_is_taken(ch, w->kind, &who)) {
         if (!(w->flags & JOIN_WAIT))
             return busy(rq, ch, w->kind == JOIN_WRITER, who);
@@ -176,6 +177,7 @@ int op_join(struct request *rq)
     struct role *role = role_new(ch, rq->caller, l, w->kind);
 
     r = role ? begin(rq, w, role) : request_fail(rq, -ENOMEM, "shmd is out of memory");
+    channels_poke(b);
     if (r < 0) {
         role_drop(role);
         channel_put(b, ch);

@@ -52,8 +52,6 @@ int role_begin(struct broker *b, struct role *r)
     r->slot = slot;
     if (r->kind == JOIN_BLIND) {
         ring_blind(&ch->ring, 1, 0);
-        /* One that announces itself again may have gone to sleep, and nobody rang for it. */
-        ring_wake_readers(&ch->ring);
     } else {
         if (r->caller->start == 0)
             r->caller->start = process_start(r->caller->pid);
@@ -148,12 +146,22 @@ static void give(struct broker *b, struct channel *ch)
     }
 }
 
-void channel_ended(struct broker *b, struct channel *ch, uint32_t kind)
+static void ring_later(struct broker *b, struct channel *ch, uint32_t bit)
 {
     if (!ch->rung)
         TAILQ_INSERT_TAIL(&b->channels.rung, ch, of_rung);
-    ch->rung |= 1u << kind;
+    ch->rung |= bit;
+}
+
+void channel_ended(struct broker *b, struct channel *ch, uint32_t kind)
+{
+    ring_later(b, ch, 1u << kind);
     give(b, ch);
+}
+
+void channel_counted(struct broker *b, struct channel *ch)
+{
+    ring_later(b, ch, RUNG_COUNTED);
 }
 
 static void end_in_ring(struct role *r)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where a reader begins, or goes on after it lost messages, and how it makes the writer wait for it. */
+/* Where a reader begins, or goes on after it lost messages, and how it makes the writer wait. */
 #include "ring_follow.h"
 
 #define JUMPS 16

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A member of a channel that does line by line what its stdin says, for the tests. Answers "ok ..." or
- * "error CODE sentence". Each message holds its number and a checksum over bytes that follow from it,
- * so that none can be lost, torn, twice or out of order unseen.
+ * A member of a channel that does line by line what its stdin says, for the tests. Answers "ok ..."
+ * or "error CODE sentence". Each message holds its number and a checksum over bytes that follow from
+ * it, so that none can be lost, torn, twice or out of order unseen.
  */
 #include <shmd-channel.h>
 
@@ -247,8 +247,9 @@ static int obey(char *line)
     }
     if (strcmp(command, "drain") == 0) { /* TIMEOUT: until there is no more, and say why */
         r = receive_some(UINT64_MAX, (int)a);
-        printf("ok %d %llu %llu %llu %lld\n", r, (unsigned long long)received, (unsigned long long)expected,
-               (unsigned long long)shmd_lost(reader), (long long)now_us());
+        printf("ok %d %llu %llu %llu %lld\n", r, (unsigned long long)received,
+               (unsigned long long)expected, (unsigned long long)shmd_lost(reader),
+               (long long)now_us());
         return 0;
     }
     if (strcmp(command, "stream") == 0) { /* SIZE MOST: until killed */
@@ -280,7 +281,8 @@ static int obey(char *line)
 
         r = shmd_channel_stat(broker, name, &s, NULL, NULL, TIMEOUT);
         return answer(r, "%u %u %u %u %llu %llu %llu", s.state, s.readers, s.writers, s.blind,
-                      (unsigned long long)s.sent, (unsigned long long)s.received, (unsigned long long)s.lost);
+                      (unsigned long long)s.sent, (unsigned long long)s.received,
+                      (unsigned long long)s.lost);
     }
     printf("error 22 what is %s?\n", command);
     return 0;

@@ -434,6 +434,19 @@ def test_disband(b, members, rings, kind):
         assert answer(one, "disband", "lab/x") == errno.EPROTOTYPE
 
 
+def test_disband_within_a_process(b):
+    """What another connection of the same process is counts for nobody else's."""
+    with b.connect(ALICE) as alice, b.connect(ALICE) as same, b.connect(ALICE) as waits:
+        alice.channel("lab/c")
+        same.attach("lab/c")
+        same.join(WRITER)
+        waits.attach("lab/c")
+        waits.send(frame("JOIN", pack("join", lease=1, kind=WRITER, flags=F.JOIN_WAIT), serial=70))
+        waits.send(frame("PING", serial=71))
+        assert waits.read().serial == 71
+        alice.disband("lab/c")
+
+
 def test_disband_after_a_restart(b, members):
     """Who was a member of the earlier shmd still is."""
     with b.connect(ALICE) as alice:
@@ -671,8 +684,10 @@ def test_announced_again(b, members, rings, how):
     assert answer(other, "join", READER, role=role, slot=slot) == errno.ESTALE
     assert w.again("lab/c", WRITER, role, slot) == (role, slot)
     assert r.again("lab/c", READER, *reader) == reader
+    bell = ring.get("bell")
     blind.again("lab/c", BLIND, 99, 0xFFFFFFFF)
     assert ring.get("blind") == 1
+    assert ring.get("bell") != bell  # it may have gone to sleep before it was counted
     assert ring.get("writer") == role << 32 | WRITING
     assert answer(other, "join", WRITER) == errno.EBUSY
     new = other("join", READER)

@@ -191,13 +191,6 @@ static void test_left(void **state)
     assert_false(role_resume(r, number + 1, 0));
     assert_false(role_resume(r, number, RING_SLOTS_MAX));
     assert_true(role_resume(r, number, 0));
-
-    /* A reader without a slot may have gone to sleep before it was counted again. */
-    uint32_t bell = ring.header->bell;
-
-    assert_int_equal(join(e, 3, JOIN_BLIND)->slot, WIRE_NO_SLOT);
-    assert_int_equal(ring.header->blind, 1);
-    assert_int_not_equal(ring.header->bell, bell);
     assert_int_equal(channels_run(&broker), 0); /* nobody is left to look after */
 }
 
