@@ -357,7 +357,7 @@ def test_nobody_answers_where_shmd_was(broker, member):
             while True:
                 held.accept()[0].close()
                 attempts += 1
-        assert attempts < 2 * took + 4, took  # each of them once a second, not with each call
+        assert attempts <= 40, took  # of more than 80 without a rest after each that was in vain
     os.unlink(broker.socket)
 
 
