@@ -30,7 +30,7 @@
  *
  * Death. shmd hears from the kernel of the end of each process. Readers of a writer that died get
  * all that it had sent, then -EOWNERDEAD, then what the next writer sends; a message half written
- * is never seen. Where the next one began before a reader had got that far, it may go on to its
+ * is never received. Where the next one began before a reader had got that far, it may go on to its
  * messages without having been told, of an orderly end as well. A reader that died holds no writer
  * up. While shmd is away this waits for its return.
  *
@@ -147,6 +147,16 @@ int shmd_commit(struct shmd_writer *w, size_t length);
 void shmd_abort(struct shmd_writer *w);
 
 /*
+ * Let readers follow a long message while it is being filled in: `there` of its first bytes have
+ * their final values. Call it every 8 to 64 KiB, and shmd_commit() at the end, with the length that
+ * was reserved: with a shorter one, or after shmd_abort(), what was seen of it is void, and readers
+ * are told so. Never blocks, and wakes nobody but at the first call, so it is cheap. Does nothing for
+ * messages of less than 32 KiB, while corked, or with SHMD_WRITERS_MANY. -EINVAL (nothing is
+ * reserved, or less than that).
+ */
+int shmd_progress(struct shmd_writer *w, size_t there);
+
+/*
  * Batches: messages sent while corked are seen at shmd_uncork(), all at once and at the cost of one
  * (earlier ones where room runs out). Some 16 at a time is what pays.
  */
@@ -181,6 +191,29 @@ int shmd_peek(struct shmd_reader *r, const void **bytes, size_t *length, int tim
 /* Give back all that was peeked. -ESTALE (broadcast, or shmd has taken the role away): some of it
  * may have been overwritten meanwhile, so that what was read there is not to be believed. */
 int shmd_release(struct shmd_reader *r);
+
+/*
+ * As shmd_peek(), but a long message may be returned while it is still being written, by
+ * shmd_progress() or shmd_send(): *there of its *length bytes are there. shmd_peek_more() waits for
+ * more than *there of them, and says how many there are. While *there is less than *length it is a
+ * multiple of 64 and nothing that was seen may be believed; once they are equal the message is whole
+ * and peeked as any other, for shmd_release().
+ *
+ *     r = shmd_peek_begun(reader, &bytes, &length, &there, -1);
+ *     while (r > 0 && there < length) {
+ *         ... look at bytes[seen] to bytes[there - 1]; seen = there;
+ *         r = shmd_peek_more(reader, &there, -1);
+ *     }
+ *     if (r > 0) ... look at the rest; believe it; shmd_release(reader);
+ *
+ * -ECANCELED: the message came to nothing, as its writer died or gave it up: forget what was seen,
+ * and call shmd_peek_begun() again, which tells what came then. -EINVAL (of shmd_peek_more(): no message
+ * is followed). Results and time limits are otherwise those of shmd_peek(); who sleeps or polls is
+ * told when the whole message is there.
+ */
+int shmd_peek_begun(struct shmd_reader *r, const void **bytes, size_t *length, size_t *there,
+                    int timeout_ms);
+int shmd_peek_more(struct shmd_reader *r, size_t *there, int timeout_ms);
 
 /* Messages that this reader has lost, since it was opened. */
 uint64_t shmd_lost(const struct shmd_reader *r);

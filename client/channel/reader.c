@@ -29,6 +29,8 @@ static int explain(struct shmd_reader *r, int error)
                            name_of(r));
     case -EPROTO:
         return handle_fail(s, error, "somebody has damaged %s", name_of(r));
+    case -ECANCELED:
+        return handle_fail(s, error, "a message of %s came to nothing while it was written", name_of(r));
     case -ESTALE:
         return handle_fail(s, error, "shmd has ended this process's part in %s", name_of(r));
     default:
@@ -139,6 +141,41 @@ EXPORT int shmd_peek(struct shmd_reader *r, const void **bytes, size_t *length, 
     while (e < 0 && arm(r, e, timeout_ms, &looks));
     if (e > 0)
         *length = got;
+    return e < 0 ? explain(r, e) : e;
+}
+
+EXPORT int shmd_peek_begun(struct shmd_reader *r, const void **bytes, size_t *length, size_t *there,
+                           int timeout_ms)
+{
+    struct deadline d = {.timeout_ms = timeout_ms};
+    uint32_t all, some;
+    int e, looks = 0;
+
+    if (r->member.stale)
+        return explain(r, -ESTALE);
+    do
+        e = ring_peek_begun(&r->ring, bytes, &all, &some, &d);
+    while (e < 0 && arm(r, e, timeout_ms, &looks));
+    if (e > 0) {
+        *length = all;
+        *there = some;
+    }
+    return e < 0 ? explain(r, e) : e;
+}
+
+EXPORT int shmd_peek_more(struct shmd_reader *r, size_t *there, int timeout_ms)
+{
+    struct deadline d = {.timeout_ms = timeout_ms};
+    uint32_t some = (uint32_t)MIN(*there, UINT32_MAX);
+    int e, looks = 0;
+
+    if (r->member.stale)
+        return explain(r, -ESTALE);
+    do
+        e = ring_peek_more(&r->ring, &some, &d);
+    while (e < 0 && arm(r, e, timeout_ms, &looks));
+    if (e > 0)
+        *there = some;
     return e < 0 ? explain(r, e) : e;
 }
 

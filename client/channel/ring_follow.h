@@ -31,3 +31,22 @@ void ring_wake_writer(struct ring_reader *r);
 
 /* Behind the oldest that are kept. */
 void ring_jump(struct ring_reader *r);
+
+/* The next message, waiting for it: LOOK_READY, with `open` LOOK_OPEN too; 0 for the end, -errno. */
+int ring_next(struct ring_reader *r, struct ring_entry *e, bool open, struct deadline *d);
+/* The same where ring_look() has found none; -ENODATA for the end. */
+int ring_await(struct ring_reader *r, struct ring_entry *e, bool open, struct deadline *d);
+
+/* ring_begun.c: follow the one at r->next from its beginning; how much of it is there, waiting for
+ * more than *there. -ECANCELED: it came to nothing. */
+void ring_follow(struct ring_reader *r, const struct ring_entry *e);
+int ring_follow_more(struct ring_reader *r, uint32_t *there, bool may_spin, struct deadline *d);
+
+static inline void ring_step(struct ring_reader *r, const struct ring_entry *e)
+{
+    r->fresh = false;
+    r->next = e->next;
+    r->sequence++;
+    r->peeked++;
+    r->peeked_bytes += e->length;
+}

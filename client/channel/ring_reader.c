@@ -5,8 +5,8 @@
 
 #define JUMPS 16       /* a writer that laps a reader at each step gets it to the newest message */
 #define BLIND_STEP_MS 10 /* of a sleeper whom nobody may be able to see */
-#define FOLLOW_STEP (16u << 10) /* bytes that a writer copies faster than in FOLLOW_NS */
-#define FOLLOW_NS 50000u
+#define FOLLOW_LEAST 4096u /* bytes of a step that is no small one */
+#define FOLLOW_STEPS 64u   /* small ones that are spun for */
 
 int ring_look(struct ring_reader *r, struct ring_entry *e)
 {
@@ -30,8 +30,10 @@ int ring_look(struct ring_reader *r, struct ring_entry *e)
             r->sequence = e->sequence;
         }
         r->anew = false;
-        if (e->kind != (uint32_t)RING_PAD)
-            return e->kind == RING_OPEN ? LOOK_OPEN : LOOK_READY;
+        if (e->kind == (uint32_t)RING_READY)
+            return LOOK_READY;
+        if (e->kind == RING_OPEN)
+            return e->length ? LOOK_OPEN : -EPROTO;
         r->next = e->next;
         if (!r->peeked && !r->lossy)
             r->released = e->next;
@@ -79,13 +81,15 @@ static int look_all(struct ring_reader *r, struct ring_entry *e, bool open)
         uint32_t role;
         int look = ring_look(r, e), state;
 
-        if (look < 0 || look == LOOK_READY || (look == LOOK_OPEN && open))
+        if (look < 0 || look == LOOK_READY)
             return look;
         if (look == LOOK_LAPPED) {
             lost(r);
             continue;
         }
         state = writer_state(r, &role);
+        if (look == LOOK_OPEN && open && state == -EAGAIN) /* else nobody goes on with it */
+            return look;
         if (state == -EAGAIN || (state != -EPROTO && r->ended == role && role))
             return LOOK_NOTHING;
         /* All that the writer published came before its end. */
@@ -155,7 +159,7 @@ static int spin(struct ring_reader *r, struct ring_entry *e, bool open)
 }
 
 /* Wait until there is something. As look_all(), never LOOK_NOTHING. */
-static int await(struct ring_reader *r, struct ring_entry *e, bool open, struct deadline *d)
+int ring_await(struct ring_reader *r, struct ring_entry *e, bool open, struct deadline *d)
 {
     struct ring_header *h = r->ring.header;
     int look = look_all(r, e, open);
@@ -194,7 +198,7 @@ static int await(struct ring_reader *r, struct ring_entry *e, bool open, struct 
     return look;
 }
 
-static inline int next(struct ring_reader *r, struct ring_entry *e, bool open, struct deadline *d)
+int ring_next(struct ring_reader *r, struct ring_entry *e, bool open, struct deadline *d)
 {
     int look = ring_look(r, e);
 
@@ -202,31 +206,22 @@ static inline int next(struct ring_reader *r, struct ring_entry *e, bool open, s
         return look;
     if (look < 0)
         return look;
-    look = await(r, e, open, d);
+    look = ring_await(r, e, open, d);
     tell_lost(r);
     return look == -ENODATA ? 0 : look;
-}
-
-static inline void step(struct ring_reader *r, const struct ring_entry *e)
-{
-    r->fresh = false;
-    r->next = e->next;
-    r->sequence++;
-    r->peeked++;
-    r->peeked_bytes += e->length;
 }
 
 int ring_peek(struct ring_reader *r, const void **bytes, uint32_t *length, struct deadline *d)
 {
     struct deadline at_once = {.timeout_ms = 0};
     struct ring_entry e;
-    int got = next(r, &e, false, r->peeked ? &at_once : d);
+    int got = ring_next(r, &e, false, r->peeked ? &at_once : d);
 
     if (got != LOOK_READY)
         return got;
     *bytes = (const unsigned char *)ring_word(&r->ring, r->next) + RING_HEAD;
     *length = e.length;
-    step(r, &e);
+    ring_step(r, &e);
     return 1;
 }
 
@@ -274,63 +269,34 @@ int ring_release(struct ring_reader *r)
 }
 
 /*
- * Follow a message that is being written: 1, or 0 where it came to nothing (look again), -errno.
- * What was copied counts only where the same turn has brought it to its end. A writer that is slow
- * on purpose, byte by byte, is not followed for longer than an honest one could need.
+ * Copy a message that is being written. A writer that is slow on purpose, little by little, is not
+ * spun for after some steps: that time would be beyond the limit.
  */
-static int follow(struct ring_reader *r, unsigned char *to, const struct ring_entry *e,
-                  struct deadline *d)
+static int copy_begun(struct ring_reader *r, unsigned char *to, const struct ring_entry *e,
+                      struct deadline *d)
 {
-    const struct ring_header *h = r->ring.header;
-    const _Atomic uint64_t *at = ring_word(&r->ring, r->next);
-    const unsigned char *from = (const unsigned char *)at + RING_HEAD;
-    uint32_t turn = (uint32_t)(ring_load_acquire(&h->piece) >> 32), done = 0, step = 0;
-    struct ring_spin s;
+    const unsigned char *from = (const unsigned char *)ring_word(&r->ring, r->next) + RING_HEAD;
+    uint32_t there = 0, done = 0, steps = 0;
 
-    ring_spin_begin(&r->wait, &s, 0);
-    s.limit = MIN(s.limit, FOLLOW_NS);
-    for (;;) {
-        uint64_t word = ring_load_acquire(at), piece = ring_load_acquire(&h->piece);
-        struct ring_entry now;
-        uint32_t there;
+    ring_follow(r, e);
+    while (done < e->length) {
+        int got = ring_follow_more(r, &there, steps < FOLLOW_STEPS, d);
 
-        if (ring_is_lapped(r, r->next) || (uint32_t)(piece >> 32) != turn)
-            return 0;
-        if (!ring_parse(&r->ring, r->next, word, &now) || now.length != e->length ||
-            now.sequence != e->sequence)
-            return 0;
-        if (now.kind == (uint32_t)RING_READY)
-            there = e->length;
-        else if (now.kind == RING_OPEN)
-            there = MIN((uint32_t)piece, e->length);
-        else
-            return 0;
-        if (there > done) {
-            ring_copy(to + done, from + done, there - done);
-            done = there;
-            ring_stored();
-        }
-        if (done - step >= FOLLOW_STEP && (d->timeout_ms <= 0 || deadline_left_ms(d) != 0)) {
-            step = done;
-            s.start = 0;
-        }
-        if (now.kind == (uint32_t)RING_READY)
-            return 1;
-        if (r->wait.alone || !ring_spin_turn(&s)) {
-            /* Too slow: sleep until all is there, and copy it then. */
-            struct ring_entry again;
-            int got = await(r, &again, false, d);
-
-            return got == LOOK_READY ? 0 : got == -ENODATA ? -EPROTO : got;
-        }
+        if (got < 0)
+            return got;
+        ring_copy(to + done, from + done, there - done);
+        steps += there - done < FOLLOW_LEAST;
+        done = there;
+        ring_stored();
     }
+    return 1;
 }
 
 int ring_recv(struct ring_reader *r, void *to, uint32_t room, uint32_t *length, struct deadline *d)
 {
     for (uint32_t tries = 1;; tries++) {
         struct ring_entry e;
-        int got = next(r, &e, true, d);
+        int got = ring_next(r, &e, true, d);
 
         if (got <= 0)
             return got;
@@ -338,14 +304,14 @@ int ring_recv(struct ring_reader *r, void *to, uint32_t room, uint32_t *length, 
         if (e.length > room)
             return -EMSGSIZE;
         if (got == LOOK_OPEN) {
-            got = follow(r, to, &e, d);
-            if (got < 0)
+            got = copy_begun(r, to, &e, d);
+            if (got < 0 && got != -ECANCELED)
                 return got;
         } else
             ring_copy(to, (const unsigned char *)ring_word(&r->ring, r->next) + RING_HEAD,
                       e.length);
         if (got > 0) {
-            step(r, &e);
+            ring_step(r, &e);
             if (ring_release(r) == 0)
                 return 1;
         }

@@ -10,6 +10,12 @@
 
 #include "ring_wait.h"
 
+struct ring_begun { /* a message that is followed while it is written */
+    bool is;
+    uint64_t at;
+    uint32_t sequence, length, turn;
+};
+
 struct ring_reader {
     struct ring ring;
     struct ring_hooks hooks;
@@ -28,6 +34,7 @@ struct ring_reader {
     uint32_t epoch;
     uint32_t ended; /* the role of a writer whose end or death was told */
     bool must_fence;
+    struct ring_begun begun;
     struct ring_wait wait;
 };
 
@@ -46,6 +53,18 @@ int ring_reader_start(struct ring_reader *r, const struct ring *ring, int slot, 
  *   -ETIMEDOUT; -EPROTO: what stands in the segment cannot be.
  */
 int ring_peek(struct ring_reader *r, const void **bytes, uint32_t *length, struct deadline *d);
+
+/*
+ * As ring_peek(), but a long message may be given while it is still being written: *there of its
+ * first bytes are there, a multiple of 64 below *length, and ring_peek_more() waits for more than
+ * *there. Once *there is *length the message is whole, and peeked as any other; until then it is
+ * not to be believed.
+ *   1: there are more. -ECANCELED: it came to nothing, and so is what was seen of it; the next call
+ *   tells why. -EINVAL: none is followed.
+ */
+int ring_peek_begun(struct ring_reader *r, const void **bytes, uint32_t *length, uint32_t *there,
+                    struct deadline *d);
+int ring_peek_more(struct ring_reader *r, uint32_t *there, struct deadline *d);
 
 /* All that was peeked is done with. -ESTALE: some of it was overwritten meanwhile; all counts as
  * lost. */

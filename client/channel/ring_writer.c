@@ -128,27 +128,65 @@ static inline void finish(struct ring_writer *w, uint32_t length)
         tell(w);
 }
 
-/* Let it be read while it is written. Nobody is woken for a piece. */
-static void put_pieces(struct ring_writer *w, const unsigned char *bytes, uint32_t length)
+/* Let it be read while it is written. */
+static void begin(struct ring_writer *w, uint32_t length)
 {
-    const struct ring *r = &w->ring;
-    struct ring_header *h = r->header;
-    uint64_t turn = ring_load(&h->piece) >> 32 << 32;
-    unsigned char *to = (unsigned char *)ring_word(r, w->at) + RING_HEAD;
+    struct ring_header *h = w->ring.header;
 
-    ring_store(ring_word(r, w->at + ring_record(length)), 0);
-    ring_store_release(&h->piece, turn);
+    ring_store(ring_word(&w->ring, w->at + ring_record(length)), 0);
+    ring_store_release(&h->piece, ring_load(&h->piece) >> 32 << 32);
     put_head(w, RING_OPEN, length);
     ring_doorbell(w);
-    for (uint32_t done = 0, n; done < length; done += n) {
-        n = MIN(length - done, PIECE);
-        ring_copy(to + done, bytes + done, n);
-        ring_store_release(&h->piece, turn | (done + n));
-    }
-    ring_store_release(ring_word(r, w->at),
+}
+
+/* Nobody is woken for a piece. */
+static inline void put_piece(struct ring_writer *w, uint32_t there)
+{
+    struct ring_header *h = w->ring.header;
+
+    ring_store_release(&h->piece, ring_load(&h->piece) >> 32 << 32 | there);
+}
+
+static void finish_begun(struct ring_writer *w, uint32_t length)
+{
+    ring_store_release(ring_word(&w->ring, w->at),
                        ring_head_word((uint32_t)w->sequence, (uint32_t)RING_READY, length));
     go_on(w, length);
     tell(w);
+}
+
+/* What was begun comes to nothing: who follows it sees another turn. A pad before it stays. */
+static void take_back(struct ring_writer *w)
+{
+    struct ring_header *h = w->ring.header;
+
+    w->is_begun = false;
+    ring_store_release(&h->piece, ((ring_load(&h->piece) >> 32) + 1) << 32);
+    ring_store_release(ring_word(&w->ring, w->at), 0);
+    if (w->at == w->position)
+        return;
+    if (w->position >= w->index_next)
+        note(w);
+    w->position = w->at;
+}
+
+static void put_pieces(struct ring_writer *w, const unsigned char *bytes, uint32_t length)
+{
+    unsigned char *to = (unsigned char *)ring_word(&w->ring, w->at) + RING_HEAD;
+
+    begin(w, length);
+    for (uint32_t done = 0, n; done < length; done += n) {
+        n = MIN(length - done, PIECE);
+        ring_copy(to + done, bytes + done, n);
+        put_piece(w, done + n);
+    }
+    finish_begun(w, length);
+}
+
+/* Do readers look on, so that it is worth while to let them follow? */
+static inline bool in_pieces(const struct ring_writer *w, uint32_t length)
+{
+    return length >= PIECES_FROM && !w->holding && !w->sleepy && !w->wait.alone;
 }
 
 /* The message to w->at, where there is room for it. */
@@ -158,7 +196,7 @@ void ring_put(struct ring_writer *w, const void *bytes, uint32_t length)
     uint32_t n;
 
     w->at = ring_place(w, length);
-    if (length >= PIECES_FROM && !w->holding && !w->sleepy && !w->wait.alone) {
+    if (in_pieces(w, length)) {
         put_pieces(w, bytes, length);
         return;
     }
@@ -215,6 +253,21 @@ int ring_reserve(struct ring_writer *w, uint32_t length, void **ret, struct dead
     return r;
 }
 
+int ring_progress(struct ring_writer *w, uint32_t bytes)
+{
+    if (!w->is_reserved || bytes > w->reserved)
+        return -EINVAL;
+    if (w->ring.flags & RING_MANY)
+        return 0;
+    if (!w->is_begun && in_pieces(w, w->reserved)) {
+        begin(w, w->reserved);
+        w->is_begun = true;
+    }
+    if (w->is_begun)
+        put_piece(w, bytes);
+    return 0;
+}
+
 int ring_commit(struct ring_writer *w, uint32_t length)
 {
     if (!w->is_reserved || length > w->reserved)
@@ -226,6 +279,13 @@ int ring_commit(struct ring_writer *w, uint32_t length)
         return r;
     }
     w->is_reserved = false;
+    if (w->is_begun && length == w->reserved) {
+        w->is_begun = false;
+        finish_begun(w, length);
+        return 0;
+    }
+    if (w->is_begun)
+        take_back(w);
     finish(w, length);
     return 0;
 }
@@ -233,6 +293,8 @@ int ring_commit(struct ring_writer *w, uint32_t length)
 void ring_abort(struct ring_writer *w)
 {
     w->is_reserved = false;
+    if (w->is_begun)
+        take_back(w);
 }
 
 void ring_hold_back(struct ring_writer *w)

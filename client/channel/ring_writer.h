@@ -21,7 +21,7 @@ struct ring_writer {
     uint64_t bytes, waits, wakes;
     uint64_t at; /* of the reserved record */
     uint32_t reserved; /* bytes */
-    bool is_reserved;
+    bool is_reserved, is_begun; /* begun: readers may follow it already */
     bool holding, held; /* messages back; some */
     uint64_t first, first_word; /* of those held back */
     uint64_t tail;
@@ -50,6 +50,8 @@ int ring_writer_start(struct ring_writer *w, const struct ring *r, int slot, uin
 
 /* Room for a message, aligned to 8 bytes, valid until commit or abort. */
 int ring_reserve(struct ring_writer *w, uint32_t length, void **ret, struct deadline *d);
+/* So many of its first bytes are there: readers may follow a long one from then on. -EINVAL. */
+int ring_progress(struct ring_writer *w, uint32_t bytes);
 /* Publish it; it may have become shorter. With many writers this waits too, as reserve was told. */
 int ring_commit(struct ring_writer *w, uint32_t length);
 void ring_abort(struct ring_writer *w);

@@ -150,6 +150,15 @@ EXPORT int shmd_reserve(struct shmd_writer *w, size_t length, void **ret, int ti
     return r < 0 ? explain(w, r, length) : 0;
 }
 
+EXPORT int shmd_progress(struct shmd_writer *w, size_t there)
+{
+    int r = w->member.stale ? -ESTALE : there > RING_MESSAGE_MAX ? -EINVAL : 0;
+
+    if (r == 0)
+        r = ring_progress(&w->ring, (uint32_t)there);
+    return r < 0 ? explain(w, r, there) : 0;
+}
+
 EXPORT int shmd_commit(struct shmd_writer *w, size_t length)
 {
     int r = w->member.stale             ? -ESTALE

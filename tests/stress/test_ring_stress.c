@@ -90,6 +90,35 @@ static int fail(const struct member *me, const char *what, uint64_t a, uint64_t 
     return 1;
 }
 
+static void fill_in(struct ring_writer *w, unsigned char *to, const unsigned char *from, uint32_t n)
+{
+    for (uint32_t done = 0, some; done < n; done += some) {
+        some = MIN(n - done, 5000u);
+        ring_copy(to + done, from + done, some);
+        ring_progress(w, done + some);
+    }
+}
+
+/* As ring_recv(), but by following it in place. */
+static int read_begun(struct ring_reader *r, unsigned char *to, uint32_t room, uint32_t *length,
+                      struct deadline *d)
+{
+    const unsigned char *at;
+    uint32_t there, done = 0;
+    int got = ring_peek_begun(r, (const void **)&at, length, &there, d);
+
+    while (got == 1) {
+        if (*length > room || there > *length || (there < *length && there < done))
+            return -EBADMSG;
+        ring_copy(to + done, at + done, there - done);
+        done = there;
+        if (done == *length)
+            return ring_release(r) < 0 ? -EBADMSG : 1;
+        got = ring_peek_more(r, &there, d);
+    }
+    return got;
+}
+
 static int write_all(struct member *me)
 {
     struct run *run = me->run;
@@ -109,9 +138,14 @@ static int write_all(struct member *me)
         if (number % 7 == 0) {
             struct message *in;
 
-            r = ring_reserve(&w, run->size + 8, (void **)&in, &d);
+            r = ring_reserve(&w, number % 2 ? run->size + 8 : m->length, (void **)&in, &d);
+            if (r == 0 && number % 3 == 0) { /* who follows it is to forget it */
+                fill_in(&w, (unsigned char *)in, (const unsigned char *)m, m->length / 2);
+                ring_abort(&w);
+                r = ring_reserve(&w, m->length, (void **)&in, &d);
+            }
             if (r == 0) {
-                ring_copy(in, m, m->length);
+                fill_in(&w, (unsigned char *)in, (const unsigned char *)m, m->length);
                 r = ring_commit(&w, m->length);
             }
         } else {
@@ -153,6 +187,10 @@ static int read_all(struct member *me)
                 memcpy(m, at, MIN(length, room));
                 ring_release(&r);
             }
+        } else if (next % 5 < 3 && !(run->flags & RING_BROADCAST)) {
+            got = read_begun(&r, (unsigned char *)m, room, &length, &d);
+            if (got == -ECANCELED)
+                continue;
         } else
             got = ring_recv(&r, m, room, &length, &d);
         if (got == -EOWNERDEAD)

@@ -31,6 +31,24 @@ static void begin(struct fixture *f, struct party *p)
                ring_reader_start(&p->blind, &f->ring, -1, 0, 0, NULL) == 0;
 }
 
+static void follow(struct ring_reader *r)
+{
+    const unsigned char *at;
+    uint32_t length = 0, there = 0;
+    int got = ring_peek_begun(r, (const void **)&at, &length, &there, now());
+
+    for (int i = 0; i < CALLS && got == 1; i++) {
+        assert_true(there <= length && length <= r->ring.max_message);
+        assert_true(at >= r->ring.data && at + length <= r->ring.data + r->ring.size);
+        for (uint32_t k = 0; k < there; k += 64)
+            (void)*(const volatile unsigned char *)(at + k);
+        if (there == length)
+            break;
+        got = ring_peek_more(r, &there, now());
+    }
+    ring_release(r);
+}
+
 static void use(struct fixture *f, struct party *p, uint64_t *random)
 {
     static unsigned char bytes[70000];
@@ -43,6 +61,9 @@ static void use(struct fixture *f, struct party *p, uint64_t *random)
 
         if (p->writes && ring_reserve(&p->w, n, &to, now()) == 0) {
             memset(to, i, n);
+            ring_progress(&p->w, n / 2);
+            if (p->reads)
+                follow(&p->r);
             ring_commit(&p->w, n);
         }
         if (p->writes)
@@ -51,6 +72,8 @@ static void use(struct fixture *f, struct party *p, uint64_t *random)
             if (ring_peek(&p->r, &at, &length, now()) == 1)
                 memcpy(bytes, at, length);
             ring_release(&p->r);
+            follow(&p->r);
+            follow(&p->blind);
             ring_recv(&p->r, bytes, sizeof(bytes), &length, now());
             ring_recv(&p->blind, bytes, sizeof(bytes), &length, now());
             ring_reader_arm(&p->r);

@@ -28,10 +28,10 @@
 #define AGAIN 2
 
 static const struct peer *const peers[] = {
-    &peer_shmd, &peer_shmd_16, &peer_shmd_copy, &peer_pipe, &peer_stream, &peer_seqpacket,
-    &peer_mq, &peer_zmq, &peer_boost, &peer_libqb, &peer_iceoryx};
+    &peer_shmd, &peer_shmd_16, &peer_shmd_copy, &peer_shmd_pieces, &peer_pipe, &peer_stream,
+    &peer_seqpacket, &peer_mq, &peer_zmq, &peer_boost, &peer_libqb, &peer_iceoryx};
 static const char *const names[] = {
-    "shmd", "shmd/16", "shmd/copy", "pipe", "stream", "seqpacket", "mq", "zmq", "boost", "libqb",
+    "shmd", "shmd/16", "shmd/copy", "shmd/pieces", "pipe", "stream", "seqpacket", "mq", "zmq", "boost", "libqb",
     "iceoryx"};
 #define PEERS (int)(sizeof(peers) / sizeof(peers[0]))
 static const char *const mode_names[MODES] = {"poll", "yield", "block"};
@@ -93,6 +93,7 @@ static void add_peers(enum what what, const char *name, enum mode mode, size_t s
         const struct peer *p = peers[i];
 
         if (!p || !wanted(only_systems, p->name) || !(p->modes & 1u << mode) ||
+            (p->progress && (size < 32768 || size % 8)) ||
             (p->batch > 1 && (what == LATENCY || 4 * (size_t)p->batch * size > room_of(size))))
             continue;
         add(series, p->name, what, p, mode, size, 1, same);

@@ -46,10 +46,15 @@ struct peer {
     void (*release)(void *c);
     void (*close)(void *c); /* in writer and readers, when all is done */
     void (*destroy)(void *c);
+    /* Or NULL: what is written may be read in pieces. `there` bytes of it are written; the next
+     * message with *there bytes of it; how many there are, more than `had`. */
+    void (*progress)(void *c, size_t there);
+    const void *(*begun)(void *c, size_t *there);
+    size_t (*more)(void *c, size_t had);
 };
 
 /* Those whose libraries were there when this was built; the others are NULL. */
-extern const struct peer peer_shmd, peer_shmd_16, peer_shmd_copy, peer_pipe, peer_stream,
+extern const struct peer peer_shmd, peer_shmd_16, peer_shmd_copy, peer_shmd_pieces, peer_pipe, peer_stream,
     peer_seqpacket, peer_mq;
 extern const struct peer peer_zmq __attribute__((weak));
 extern const struct peer peer_boost __attribute__((weak));

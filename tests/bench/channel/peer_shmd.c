@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* shmd's ring in a mapping of its own: no broker takes part. In place; by 16; copying. */
+/* shmd's ring in a mapping of its own: no broker takes part. In place; by 16; copying; in
+ * place, in pieces. */
 #include "peer.h"
 
 #include <errno.h>
@@ -132,6 +133,33 @@ static const void *receive(void *p)
     }
 }
 
+static void progress(void *p, size_t there)
+{
+    struct channel *c = p;
+
+    ring_progress(&c->w, (uint32_t)there);
+}
+
+static const void *begun(void *p, size_t *there)
+{
+    struct channel *c = p;
+    const void *at = NULL;
+    uint32_t length, some = 0;
+
+    checked(ring_peek_begun(&c->r, &at, &length, &some, &c->deadline));
+    *there = some;
+    return at;
+}
+
+static size_t more(void *p, size_t had)
+{
+    struct channel *c = p;
+    uint32_t there = (uint32_t)had;
+
+    checked(ring_peek_more(&c->r, &there, &c->deadline));
+    return there;
+}
+
 static void release(void *p)
 {
     struct channel *c = p;
@@ -171,3 +199,5 @@ static void destroy(void *p)
 const struct peer peer_shmd = {.name = "shmd", .batch = 1, CALLS};
 const struct peer peer_shmd_16 = {.name = "shmd/16", .batch = 16, CALLS};
 const struct peer peer_shmd_copy = {.name = "shmd/copy", .batch = 1, CALLS};
+const struct peer peer_shmd_pieces = {
+    .name = "shmd/pieces", .batch = 1, CALLS, .progress = progress, .begun = begun, .more = more};
