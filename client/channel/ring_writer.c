@@ -293,8 +293,9 @@ int ring_commit(struct ring_writer *w, uint32_t length)
 void ring_abort(struct ring_writer *w)
 {
     w->is_reserved = false;
-    if (w->is_begun)
+    if (w->is_begun && ring_holds_slot(w)) /* else another one writes there */
         take_back(w);
+    w->is_begun = false;
 }
 
 void ring_hold_back(struct ring_writer *w)

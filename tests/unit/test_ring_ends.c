@@ -325,13 +325,39 @@ static void poll_flags(void **state)
     fixture_done(&f);
 }
 
+/* The same with a message begun, where its successor writes by now. */
+static void ended_while_begun(void **state)
+{
+    struct fixture f;
+    struct ring_writer w, heir;
+    struct ring_reader r;
+    void *room;
+
+    (void)state;
+    fixture_make(&f, 0, 100000, 3);
+    assert_int_equal(fixture_reader(&f, &r, 1, -1), 0);
+    assert_int_equal(fixture_writer(&f, &w, 0), 0);
+    w.wait.alone = false;
+    assert_int_equal(ring_reserve(&w, 90000, &room, now()), 0);
+    assert_int_equal(ring_progress(&w, 65536), 0);
+    assert_true(w.is_begun);
+    assert_true(ring_end_writer(&f.ring, 0, f.role));
+    assert_int_equal(fixture_writer(&f, &heir, 0), 0);
+    assert_int_equal(send_numbered(&heir, 7), 0);
+    ring_writer_close(&w);
+    assert_int_equal(recv_numbered(&r), 7);
+    ring_writer_close(&heir);
+    assert_int_equal(recv_numbered(&r), -ENODATA);
+    fixture_done(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slow_readers), cmocka_unit_test(hold), cmocka_unit_test(ends),
         cmocka_unit_test(many),         cmocka_unit_test(poll_flags),
         cmocka_unit_test(ends_under_poll), cmocka_unit_test(ended_by_shmd),
-        cmocka_unit_test(ended_again),
+        cmocka_unit_test(ended_again),     cmocka_unit_test(ended_while_begun),
     };
 
     return cmocka_run_group_tests_name("ring_ends", tests, NULL, NULL);
