@@ -150,8 +150,8 @@ void shmd_abort(struct shmd_writer *w);
  * Let readers follow a long message while it is being filled in: `there` of its first bytes have
  * their final values. Call it every 8 to 64 KiB, and shmd_commit() at the end, with the length that
  * was reserved: with a shorter one, or after shmd_abort(), what was seen of it is void, and readers
- * are told so. Never blocks, and wakes nobody but at the first call, so it is cheap. Does nothing for
- * messages of less than 32 KiB, while corked, or with SHMD_WRITERS_MANY. -EINVAL (nothing is
+ * are told so. Never blocks, and wakes nobody but at the first call, so it is cheap. Does nothing
+ * for messages of less than 32 KiB, while corked, or with SHMD_WRITERS_MANY. -EINVAL (nothing is
  * reserved, or less than that).
  */
 int shmd_progress(struct shmd_writer *w, size_t there);
@@ -196,8 +196,8 @@ int shmd_release(struct shmd_reader *r);
  * As shmd_peek(), but a long message may be returned while it is still being written, by
  * shmd_progress() or shmd_send(): *there of its *length bytes are there. shmd_peek_more() waits for
  * more than *there of them, and says how many there are. While *there is less than *length it is a
- * multiple of 64 and nothing that was seen may be believed; once they are equal the message is whole
- * and peeked as any other, for shmd_release().
+ * multiple of 64 and nothing that was seen may be believed; once they are equal the message is
+ * whole and peeked as any other, for shmd_release().
  *
  *     r = shmd_peek_begun(reader, &bytes, &length, &there, -1);
  *     while (r > 0 && there < length) {
@@ -207,8 +207,9 @@ int shmd_release(struct shmd_reader *r);
  *     if (r > 0) ... look at the rest; believe it; shmd_release(reader);
  *
  * -ECANCELED: the message came to nothing, as its writer died or gave it up: forget what was seen,
- * and call shmd_peek_begun() again, which tells what came then. -EINVAL (of shmd_peek_more(): no message
- * is followed). Results and time limits are otherwise those of shmd_peek(); who sleeps or polls is
+ * and call shmd_peek_begun() again, which tells what came then. A message that was given up wakes
+ * nobody: who waits hears of it with what comes next. -EINVAL (of shmd_peek_more(): no message is
+ * followed). Results and time limits are otherwise those of shmd_peek(); who sleeps or polls is
  * told when the whole message is there.
  */
 int shmd_peek_begun(struct shmd_reader *r, const void **bytes, size_t *length, size_t *there,

@@ -25,8 +25,8 @@
  *
  * A long message may be read while it is written: its head word says RING_OPEN, and `piece` how
  * many of its bytes are there. Where it comes to nothing, its writer, or if that died the next one,
- * stores a new turn in `piece`, then 0 in the head word. So a reader that finds RING_READY there, and
- * behind that the turn that it began with, has read one message, even where as long a one was
+ * stores a new turn in `piece`, then 0 in the head word. So a reader that finds RING_READY there,
+ * and behind that the turn that it began with, has read one message, even where as long a one was
  * written there meanwhile. Before that it must not believe what it has seen.
  *
  * Room. `claimed` is how far the writer may write before it looks again. It claims in large steps:

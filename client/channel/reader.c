@@ -30,7 +30,8 @@ static int explain(struct shmd_reader *r, int error)
     case -EPROTO:
         return handle_fail(s, error, "somebody has damaged %s", name_of(r));
     case -ECANCELED:
-        return handle_fail(s, error, "a message of %s came to nothing while it was written", name_of(r));
+        return handle_fail(s, error, "a message of %s came to nothing while it was written",
+                           name_of(r));
     case -ESTALE:
         return handle_fail(s, error, "shmd has ended this process's part in %s", name_of(r));
     default:
