@@ -315,7 +315,7 @@ def test_top(broker, ctl):
     broker.ctl("create", "s", "--size", "4K")
     c, d = broker.ctl("top", "--json", "--count", "1", "--delay", "0.2").json()["top"]
     assert (c["name"], c["readers"], c["writers"]) == ("%d/c" % ALICE, 1, 1)
-    assert 100 < c["msgrate"] < 2000 and c["byterate"] > c["msgrate"]
+    assert 0 < c["msgrate"] < 10000 and c["byterate"] > c["msgrate"]
     assert (d["name"], d["msgrate"], d["size"]) == ("root/s", None, 4096)
     rounds = broker.ctl("top", "--json", "--count", "3", "--delay", "0.01", uid=BOB).out
     rounds = [json.loads(x)["top"] for x in rounds.splitlines()]
