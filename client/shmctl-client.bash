@@ -46,7 +46,7 @@ _shmctl_client_segments() {
     local socket=("${@:2}") names own
     names=$("$1" "${socket[@]}" --timeout 2 list --noheadings --raw --output NAME 2>/dev/null)
     own=$("$1" "${socket[@]}" --timeout 2 status --noheadings --output NAMESPACE 2>/dev/null)
-    printf '%s\n' "$names"
+    [[ -n $names ]] && printf '%s\n' "$names"
     [[ -n $own ]] && sed -n "s,^${own//[.$]/\\&}/,,p" <<<"$names"
 }
 

@@ -248,7 +248,8 @@ static int run_sub(struct ctl *ctl, int argc, char **argv)
 
 const struct command command_sub = {
     .name = "sub",
-    .synopsis = "NAME [--count N] [--history N|all|none] [--follow] [--wait] [--json | --raw]",
+    .synopsis = "NAME [--count N] [--history N|all|none] [--follow] [--wait] [--json | --raw]\n"
+                "       [--tag TAG [--type-version N]]",
     .help = "Print a channel's messages, a line a message",
     .details =
         "Ends with status 0 at the writer's end, after --count messages, at SIGINT and SIGTERM\n"

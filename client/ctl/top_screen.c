@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
+#include <termcap.h>
 #include <unistd.h>
 
 #include "top.h"
@@ -172,11 +173,20 @@ static int run(struct screen *s)
     }
 }
 
+/* newterm() says so too, but leaves memory behind. */
+static bool is_known(const char *terminal)
+{
+    return terminal && tgetent(NULL, terminal) == 1;
+}
+
 int top_screen(struct top *t)
 {
     struct screen s = {.top = t};
     sigset_t wanted;
     SCREEN *screen;
+
+    if (!is_known(getenv("TERM")))
+        return -ENOTTY;
 
     sigemptyset(&wanted);
     ctl_add_unless_ignored(&wanted, SIGINT);
