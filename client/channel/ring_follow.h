@@ -7,6 +7,9 @@
 #include "ring_reader.h"
 #include "util.h"
 
+/* A writer that laps a reader at each step gets it to the newest message. */
+#define RING_JUMPS 16
+
 enum ring_look {
     LOOK_NOTHING = 0,
     LOOK_READY = 1,
@@ -50,4 +53,10 @@ static inline void ring_step(struct ring_reader *r, const struct ring_entry *e)
     r->sequence++;
     r->peeked++;
     r->peeked_bytes += e->length;
+}
+
+static inline void ring_tell_lost(struct ring_reader *r)
+{
+    if (r->slot)
+        ring_store(&r->slot->lost, r->lost);
 }

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/* Looking for the next message, and waiting for it. */
 #include "ring_follow.h"
 
-#include <stdlib.h>
-
-#define JUMPS 16       /* a writer that laps a reader at each step gets it to the newest message */
 #define BLIND_STEP_MS 10 /* of a sleeper whom nobody may be able to see */
-#define FOLLOW_LEAST 4096u /* bytes of a step that is no small one */
-#define FOLLOW_STEPS 64u   /* small ones that are spun for */
 
 int ring_look(struct ring_reader *r, struct ring_entry *e)
 {
@@ -48,12 +44,6 @@ static void lost(struct ring_reader *r)
         r->released = r->next;
 }
 
-static void tell_lost(struct ring_reader *r)
-{
-    if (r->slot)
-        ring_store(&r->slot->lost, r->lost);
-}
-
 /* The writer's state as the reader is to be told it: -EAGAIN while one writes, or may come. */
 static int writer_state(const struct ring_reader *r, uint32_t *role)
 {
@@ -77,7 +67,7 @@ static int writer_state(const struct ring_reader *r, uint32_t *role)
  * -ENODATA for the end. `open`: what is still being written does as well. */
 static int look_all(struct ring_reader *r, struct ring_entry *e, bool open)
 {
-    for (int jumps = 0; jumps < JUMPS; jumps++) {
+    for (int jumps = 0; jumps < RING_JUMPS; jumps++) {
         uint32_t role;
         int look = ring_look(r, e), state;
 
@@ -207,118 +197,8 @@ int ring_next(struct ring_reader *r, struct ring_entry *e, bool open, struct dea
     if (look < 0)
         return look;
     look = ring_await(r, e, open, d);
-    tell_lost(r);
+    ring_tell_lost(r);
     return look == -ENODATA ? 0 : look;
-}
-
-int ring_peek(struct ring_reader *r, const void **bytes, uint32_t *length, struct deadline *d)
-{
-    struct deadline at_once = {.timeout_ms = 0};
-    struct ring_entry e;
-    int got = ring_next(r, &e, false, r->peeked ? &at_once : d);
-
-    if (got != LOOK_READY)
-        return got;
-    *bytes = (const unsigned char *)ring_word(&r->ring, r->next) + RING_HEAD;
-    *length = e.length;
-    ring_step(r, &e);
-    return 1;
-}
-
-void ring_wake_writer(struct ring_reader *r)
-{
-    struct ring_header *h = r->ring.header;
-    uint32_t asleep = atomic_exchange(&h->writer_asleep, 0);
-    ring_stored();
-    if (!asleep)
-        return;
-    ring_store(&r->slot->wakes, ++r->wakes);
-    ring_ring(&h->writer_bell);
-    if (asleep & ASLEEP_POLL && r->hooks.poke && !r->hooks.poke(r->hooks.data))
-        atomic_fetch_or(&h->writer_asleep, ASLEEP_POLL); /* at the next release, then */
-}
-
-int ring_release(struct ring_reader *r)
-{
-    bool stale = r->peeked && ring_is_lapped(r, r->released);
-
-    if (stale)
-        r->lost += r->peeked;
-    else {
-        r->received += r->peeked;
-        r->bytes += r->peeked_bytes;
-    }
-    r->released = r->next;
-    r->peeked = 0;
-    r->peeked_bytes = 0;
-    if (r->slot) {
-        const struct ring_header *h = r->ring.header;
-        struct ring_slot *s = r->slot;
-
-        ring_store_release(&s->position, r->released);
-        ring_store(&s->received, r->received);
-        ring_store(&s->bytes, r->bytes);
-        if (stale)
-            tell_lost(r);
-        ring_fence_if(r->must_fence);
-        if (ring_load(&h->writer_asleep) &&
-            (int64_t)(r->released - ring_load_acquire(&h->wanted)) >= 0)
-            ring_wake_writer(r);
-    }
-    return stale ? -ESTALE : 0;
-}
-
-/*
- * Copy a message that is being written. A writer that is slow on purpose, little by little, is not
- * spun for after some steps: that time would be beyond the limit.
- */
-static int copy_begun(struct ring_reader *r, unsigned char *to, const struct ring_entry *e,
-                      struct deadline *d)
-{
-    const unsigned char *from = (const unsigned char *)ring_word(&r->ring, r->next) + RING_HEAD;
-    uint32_t there = 0, done = 0, steps = 0;
-
-    ring_follow(r, e);
-    while (done < e->length) {
-        int got = ring_follow_more(r, &there, steps < FOLLOW_STEPS, d);
-
-        if (got < 0)
-            return got;
-        ring_copy(to + done, from + done, there - done);
-        steps += there - done < FOLLOW_LEAST;
-        done = there;
-        ring_stored();
-    }
-    return 1;
-}
-
-int ring_recv(struct ring_reader *r, void *to, uint32_t room, uint32_t *length, struct deadline *d)
-{
-    for (uint32_t tries = 1;; tries++) {
-        struct ring_entry e;
-        int got = ring_next(r, &e, true, d);
-
-        if (got <= 0)
-            return got;
-        *length = e.length;
-        if (e.length > room)
-            return -EMSGSIZE;
-        if (got == LOOK_OPEN) {
-            got = copy_begun(r, to, &e, d);
-            if (got < 0 && got != -ECANCELED)
-                return got;
-        } else
-            ring_copy(to, (const unsigned char *)ring_word(&r->ring, r->next) + RING_HEAD,
-                      e.length);
-        if (got > 0) {
-            ring_step(r, &e);
-            if (ring_release(r) == 0)
-                return 1;
-        }
-        /* It was overwritten or taken back meanwhile. */
-        if (tries % JUMPS == 0 && deadline_left_ms(d) == 0)
-            return -ETIMEDOUT;
-    }
 }
 
 void ring_reader_leave(struct ring_reader *r)

@@ -2,7 +2,6 @@
 /* Where a reader begins, or goes on after it lost messages, and how it makes the writer wait. */
 #include "ring_follow.h"
 
-#define JUMPS 16
 #define TRIES 64 /* the writer may be faster than one that joins, but not each time */
 
 /* A bit behind the oldest, so that the writer's next step does not take it away again. */
@@ -12,7 +11,7 @@ void ring_jump(struct ring_reader *r)
     struct ring_entry e;
     uint64_t walked = 0; /* in all, lest somebody makes this go on by changing `claimed` */
 
-    for (int i = 0; i < JUMPS && walked < ring->size; i++) {
+    for (int i = 0; i < RING_JUMPS && walked < ring->size; i++) {
         uint64_t claimed, at = ring_load_acquire(&ring->header->tail) & ~(uint64_t)(RING_GRAIN - 1);
         uint64_t last = at + ring->size;
 

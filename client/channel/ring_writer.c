@@ -55,20 +55,26 @@ uint64_t ring_place(struct ring_writer *w, uint32_t length)
     return w->position + (ring_record(length) > rest ? rest : 0);
 }
 
-static inline int place(struct ring_writer *w, uint32_t length, struct deadline *d)
+/* w->at; is there room without asking? */
+static inline bool place(struct ring_writer *w, uint32_t length)
 {
-    uint64_t rest = ring_rest(&w->ring, w->position), record = ring_record(length), end;
+    uint64_t rest = ring_rest(&w->ring, w->position), record = ring_record(length);
 
-    if (length > w->ring.max_message)
-        return -EMSGSIZE;
     w->at = w->position + (record > rest ? rest : 0);
-    end = w->at + record + RING_GRAIN;
-    if (__builtin_expect(end <= w->claimed, 1))
-        return 0;
-    return ring_claim(w, end, d);
+    return length <= w->ring.max_message && w->at + record + RING_GRAIN <= w->claimed;
 }
 
-static void note(struct ring_writer *w)
+/* What seldom happens stands apart, so that the rest needs no stack. */
+#define SELDOM __attribute__((noinline, cold))
+
+static SELDOM int make_room(struct ring_writer *w, uint32_t length, struct deadline *d)
+{
+    if (length > w->ring.max_message)
+        return -EMSGSIZE;
+    return ring_claim(w, w->at + ring_record(length) + RING_GRAIN, d);
+}
+
+static SELDOM void note(struct ring_writer *w)
 {
     uint64_t block = w->position >> w->block_shift;
     uint64_t *first = &w->index[block % RING_BLOCKS];
@@ -206,18 +212,20 @@ void ring_put(struct ring_writer *w, const void *bytes, uint32_t length)
      */
     to = (unsigned char *)ring_word(&w->ring, w->at) + RING_HEAD;
     n = MIN(length, -(uint32_t)(w->at + RING_HEAD) % 64);
-    ring_copy(to + n, (const unsigned char *)bytes + n, length - n);
+    if (length > n)
+        ring_copy(to + n, (const unsigned char *)bytes + n, length - n);
     ring_copy(to, bytes, n);
     finish(w, length);
 }
 
 int ring_send(struct ring_writer *w, const void *bytes, uint32_t length, struct deadline *d)
 {
-    int r;
+    int r = 0;
 
     if (w->ring.flags & RING_MANY)
         return length > w->ring.max_message ? -EMSGSIZE : ring_many_send(w, bytes, length, d);
-    r = place(w, length, d);
+    if (!place(w, length))
+        r = make_room(w, length, d);
     if (r == 0)
         ring_put(w, bytes, length);
     return r;
@@ -237,7 +245,8 @@ static int reserve_copy(struct ring_writer *w, uint32_t length, void **ret)
     return 0;
 }
 
-int ring_reserve(struct ring_writer *w, uint32_t length, void **ret, struct deadline *d)
+static SELDOM int reserve_seldom(struct ring_writer *w, uint32_t length, void **ret,
+                                 struct deadline *d)
 {
     int r;
 
@@ -245,12 +254,22 @@ int ring_reserve(struct ring_writer *w, uint32_t length, void **ret, struct dead
         w->deadline = *d;
         r = length > w->ring.max_message ? -EMSGSIZE : reserve_copy(w, length, ret);
     } else {
-        r = place(w, length, d);
+        r = make_room(w, length, d);
         *ret = r == 0 ? (unsigned char *)ring_word(&w->ring, w->at) + RING_HEAD : NULL;
     }
     w->is_reserved = r == 0;
     w->reserved = length;
     return r;
+}
+
+int ring_reserve(struct ring_writer *w, uint32_t length, void **ret, struct deadline *d)
+{
+    if (!place(w, length) || w->ring.flags & RING_MANY)
+        return reserve_seldom(w, length, ret, d);
+    *ret = (unsigned char *)ring_word(&w->ring, w->at) + RING_HEAD;
+    w->is_reserved = true;
+    w->reserved = length;
+    return 0;
 }
 
 int ring_progress(struct ring_writer *w, uint32_t bytes)
@@ -268,24 +287,35 @@ int ring_progress(struct ring_writer *w, uint32_t bytes)
     return 0;
 }
 
+static SELDOM int commit_begun(struct ring_writer *w, uint32_t length)
+{
+    if (length == w->reserved) {
+        w->is_begun = false;
+        finish_begun(w, length);
+    } else {
+        take_back(w);
+        finish(w, length);
+    }
+    return 0;
+}
+
+static SELDOM int commit_many(struct ring_writer *w, uint32_t length)
+{
+    int r = ring_many_send(w, w->copy, length, &w->deadline);
+
+    w->is_reserved = r == -ETIMEDOUT;
+    return r;
+}
+
 int ring_commit(struct ring_writer *w, uint32_t length)
 {
     if (!w->is_reserved || length > w->reserved)
         return -EINVAL;
-    if (w->ring.flags & RING_MANY) {
-        int r = ring_many_send(w, w->copy, length, &w->deadline);
-
-        w->is_reserved = r == -ETIMEDOUT;
-        return r;
-    }
+    if (w->ring.flags & RING_MANY)
+        return commit_many(w, length);
     w->is_reserved = false;
-    if (w->is_begun && length == w->reserved) {
-        w->is_begun = false;
-        finish_begun(w, length);
-        return 0;
-    }
     if (w->is_begun)
-        take_back(w);
+        return commit_begun(w, length);
     finish(w, length);
     return 0;
 }

@@ -23,7 +23,10 @@ struct channel {
     struct ring_reader r;
     struct deadline deadline;
     void *buffer;
-    bool copying, is_writer;
+    void *room;
+    const void *at; /* of what was received, of `length` */
+    uint32_t length;
+    bool is_writer;
     int batch, done;
 };
 
@@ -43,7 +46,6 @@ static void *make(const struct peer *p, const struct setup *s)
     }
     c->peer = p;
     c->setup = *s;
-    c->copying = p == &peer_shmd_copy;
     c->batch = p->batch;
     c->bytes = ring_segment_size(&o);
     c->segment = mmap(NULL, c->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -61,9 +63,9 @@ static void *make(const struct peer *p, const struct setup *s)
     return c;
 }
 
-static int checked(int r)
+static inline int checked(int r)
 {
-    if (r < 0 && r != -ETIMEDOUT) {
+    if (__builtin_expect(r < 0 && r != -ETIMEDOUT, 0)) {
         errno = -r;
         peer_die("shmd");
     }
@@ -91,46 +93,53 @@ static void reader(void *p, int number)
 static void *reserve(void *p)
 {
     struct channel *c = p;
-    void *at;
 
-    if (c->copying)
-        return c->buffer;
     if (c->batch > 1 && c->done == 0)
         ring_hold_back(&c->w);
-    checked(ring_reserve(&c->w, (uint32_t)c->setup.size, &at, &c->deadline));
-    return at;
+    checked(ring_reserve(&c->w, (uint32_t)c->setup.size, &c->room, &c->deadline));
+    return c->room;
 }
 
 static void commit(void *p)
 {
     struct channel *c = p;
 
-    if (c->copying)
-        checked(ring_send(&c->w, c->buffer, (uint32_t)c->setup.size, &c->deadline));
-    else
-        ring_commit(&c->w, (uint32_t)c->setup.size);
+    ring_commit(&c->w, (uint32_t)c->setup.size);
     if (c->batch > 1 && ++c->done == c->batch) {
         ring_publish(&c->w);
         c->done = 0;
     }
 }
 
+static void *reserve_copy(void *p)
+{
+    return ((struct channel *)p)->buffer;
+}
+
+static void commit_copy(void *p)
+{
+    struct channel *c = p;
+
+    checked(ring_send(&c->w, c->buffer, (uint32_t)c->setup.size, &c->deadline));
+}
+
 static const void *receive(void *p)
 {
     struct channel *c = p;
-    const void *at = c->buffer;
-    uint32_t length;
-    int r;
 
-    for (;;) {
-        if (c->copying)
-            r = ring_recv(&c->r, c->buffer, (uint32_t)c->setup.size, &length, &c->deadline);
-        else
-            r = ring_peek(&c->r, &at, &length, &c->deadline);
-        if (checked(r) > 0)
-            return at;
+    while (checked(ring_peek(&c->r, &c->at, &c->length, &c->deadline)) <= 0)
         sched_yield();
-    }
+    return c->at;
+}
+
+static const void *receive_copy(void *p)
+{
+    struct channel *c = p;
+    const uint32_t size = (uint32_t)c->setup.size;
+
+    while (checked(ring_recv(&c->r, c->buffer, size, &c->length, &c->deadline)) <= 0)
+        sched_yield();
+    return c->buffer;
 }
 
 static void progress(void *p, size_t there)
@@ -164,12 +173,15 @@ static void release(void *p)
 {
     struct channel *c = p;
 
-    if (c->copying)
-        return;
     if (++c->done >= c->batch) {
         ring_release(&c->r);
         c->done = 0;
     }
+}
+
+static void release_copy(void *p)
+{
+    (void)p;
 }
 
 static void end(void *p)
@@ -193,11 +205,14 @@ static void destroy(void *p)
 
 #define CALLS                                                                                      \
     .modes = 1 << POLL | 1 << YIELD | 1 << BLOCK, .same_core = true, .many = true, .make = make,   \
-    .writer = writer, .reader = reader, .reserve = reserve, .commit = commit, .receive = receive,  \
-    .release = release, .close = end, .destroy = destroy
+    .writer = writer, .reader = reader, .close = end, .destroy = destroy
+#define IN_PLACE                                                                                   \
+    .reserve = reserve, .commit = commit, .receive = receive, .release = release
 
-const struct peer peer_shmd = {.name = "shmd", .batch = 1, CALLS};
-const struct peer peer_shmd_16 = {.name = "shmd/16", .batch = 16, CALLS};
-const struct peer peer_shmd_copy = {.name = "shmd/copy", .batch = 1, CALLS};
+const struct peer peer_shmd = {.name = "shmd", .batch = 1, CALLS, IN_PLACE};
+const struct peer peer_shmd_16 = {.name = "shmd/16", .batch = 16, CALLS, IN_PLACE};
+const struct peer peer_shmd_copy = {
+    .name = "shmd/copy", .batch = 1, CALLS, .reserve = reserve_copy, .commit = commit_copy,
+    .receive = receive_copy, .release = release_copy};
 const struct peer peer_shmd_pieces = {
-    .name = "shmd/pieces", .batch = 1, CALLS, .progress = progress, .begun = begun, .more = more};
+    .name = "shmd/pieces", .batch = 1, CALLS, IN_PLACE, .progress = progress, .begun = begun, .more = more};
