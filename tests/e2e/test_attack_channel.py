@@ -21,7 +21,7 @@ import member as programs_of
 import shmd
 import sysv
 from bare import ALICE, BOB, Bare, start_as_daemon
-from test_channel_broker import (BROADCAST, CONFIG, HEADER_SIZE, LAB, MANY, READER, SLOT_SIZE, WRITER, Member,
+from channels import (BROADCAST, CONFIG, HEADER_SIZE, LAB, MANY, READER, SLOT_SIZE, WRITER, Member,
                                  Ring)
 from wire import OP
 
