@@ -22,7 +22,7 @@ import shmd
 import sysv
 from bare import ALICE, BOB, Bare, start_as_daemon
 from channels import (BROADCAST, CONFIG, HEADER_SIZE, LAB, MANY, READER, SLOT_SIZE, WRITER, Member,
-                                 Ring)
+                      Ring)
 from wire import OP
 
 SPIN = 4
