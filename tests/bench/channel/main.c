@@ -67,6 +67,15 @@ static size_t room_of(size_t size)
     return size > 64u << 10 ? 4u << 20 : 512u << 10;
 }
 
+/* Messages: else what surrounds them would count. Readers that share a core drain a ring at a time
+ * each, so that many rings are to be written. */
+static long least_of(const struct one *c)
+{
+    if (c->setup.readers > 1)
+        return 32 * (long)(c->setup.room / c->setup.size);
+    return c->setup.size > 16384 ? 32 : 2000;
+}
+
 static void add(const char *series, const char *subject, enum what what, const struct peer *p,
                 enum mode mode, size_t size, int readers, bool same)
 {
@@ -81,7 +90,7 @@ static void add(const char *series, const char *subject, enum what what, const s
     c->peer = p;
     c->setup = (struct setup){mode, size, room_of(size), readers, 0};
     c->same = same;
-    c->n = size > 16384 ? 64 : 4000;
+    c->n = least_of(c);
 }
 
 static void add_peers(enum what what, const char *name, enum mode mode, size_t size, bool same)
@@ -158,9 +167,9 @@ static double measure(struct one *c, double ms)
     if (ns > 0) {
         double n = ms * 1e6 / ns / (c->what == LATENCY ? 2 : 1);
 
-        double least = c->setup.size > 16384 ? 32 : 2000; /* else what surrounds it would count */
-
-        c->n = n < least ? (long)least : n > 8e6 ? 8000000 : (long)n;
+        c->n = n > 8e6 ? 8000000 : (long)n;
+        if (c->n < least_of(c))
+            c->n = least_of(c);
         usleep((useconds_t)(ms * 1000));
     }
     return ns;
