@@ -35,7 +35,7 @@ void ring_wake_writer(struct ring_reader *r);
 /* Behind the oldest that are kept. */
 void ring_jump(struct ring_reader *r);
 
-/* The next message, waiting for it: LOOK_READY, with `open` LOOK_OPEN too; 0 for the end, -errno. */
+/* The next message, waiting for it: LOOK_READY, with `open` LOOK_OPEN too; 0 for the end. */
 int ring_next(struct ring_reader *r, struct ring_entry *e, bool open, struct deadline *d);
 /* The same where ring_look() has found none; -ENODATA for the end. */
 int ring_await(struct ring_reader *r, struct ring_entry *e, bool open, struct deadline *d);
