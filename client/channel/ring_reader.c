@@ -380,10 +380,12 @@ void ring_reader_leave(struct ring_reader *r)
 
 int ring_reader_arm(struct ring_reader *r)
 {
+    uint32_t ended = r->ended;
     struct ring_entry e;
     int look;
 
     raise_flag(r, ASLEEP_POLL);
     look = look_all(r, &e, false);
+    r->ended = ended; /* nobody was told yet */
     return look != LOOK_NOTHING;
 }
