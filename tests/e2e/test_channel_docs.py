@@ -350,6 +350,59 @@ def test_promises_of_the_page(broker, folder):
     assert run(broker, compiled(broker.programs, folder, PROMISES), expect=None) == "kept\n"
 
 
+ENDS = r"""
+#include <errno.h>
+#include <shmd-channel.h>
+#include <stdio.h>
+int main(void)
+{
+    struct shmd_channel_options o = SHMD_CHANNEL_INIT;
+    struct shmd_reader *r = NULL;
+    struct shmd *s;
+    char byte;
+    size_t n;
+    int e, ends = 0;
+
+    shmd_connect(&s, NULL, 5000);
+    o.max_message = 8;
+    o.flags = SHMD_HOLD;
+    e = shmd_channel_create(s, "c", &o, NULL, 5000);
+    if (e < 0 || shmd_reader_open(&r, s, "c", NULL, 5000) < 0 || shmd_reader_fd(r, 5000) < 0)
+        return fprintf(stderr, "%s\n", shmd_error(s)), 1;
+    puts("open");
+    fflush(stdout);
+    while (ends < 20) { /* never polls, so that most of its time is spent on getting ready for that */
+        e = shmd_recv(r, &byte, 1, &n, 0);
+        if (e != -ETIMEDOUT && e != -EMSGSIZE) {
+            printf("%d\n", e);
+            fflush(stdout);
+            ends++;
+        }
+    }
+    shmd_reader_close(r);
+    shmd_disconnect(s);
+    return 0;
+}
+"""
+
+
+def test_each_end_is_told_to_who_polls(broker, folder, side):
+    """Also one that comes while a call that found nothing gets ready to poll."""
+    exe = compiled(broker.programs, folder, ENDS, "c++")
+    r = broker.programs.popen([exe], env={"SHMD_SOCKET": broker.socket}, stdout=subprocess.PIPE, text=True)
+    try:
+        assert r.stdout.readline() == "open\n"
+        for _ in range(20):
+            side("write", 0).end(0)
+            assert select.select([r.stdout], [], [], shmd.LIMIT)[0], "the end was not told"
+            assert r.stdout.readline() == "0\n"
+        assert r.wait(shmd.LIMIT) == 0
+    finally:
+        r.kill()
+        r.wait()
+        r.stdout.close()
+
+
 # Every call is exported, declared and documented; nothing else is.
 
 def declared(header):
