@@ -19,7 +19,8 @@ _shmctl_client_columns() {
 _shmctl_client_takes_argument() {
     case $1 in
     -s | -o | --socket | --timeout | --output | --size | --mode | --group | --owner | --key | \
-        --ftok | --address | --offset | --length | --lifetime | --ttl | --linger | --count) return 0 ;;
+        --ftok | --address | --offset | --length | --lifetime | --ttl | --linger | --count | \
+        --rate | --messages | --max-message | --tag | --type-version | --history | --sort | -d | --delay) return 0 ;;
     esac
     return 1
 }
@@ -45,7 +46,7 @@ _shmctl_client_segments() {
     local socket=("${@:2}") names own
     names=$("$1" "${socket[@]}" --timeout 2 list --noheadings --raw --output NAME 2>/dev/null)
     own=$("$1" "${socket[@]}" --timeout 2 status --noheadings --output NAMESPACE 2>/dev/null)
-    printf '%s\n' "$names"
+    [[ -n $names ]] && printf '%s\n' "$names"
     [[ -n $own ]] && sed -n "s,^${own//[.$]/\\&}/,,p" <<<"$names"
 }
 
@@ -57,6 +58,8 @@ _shmctl_client_argument() {
     --owner) _shmctl_client_compgen -u -- "$current" ;;
     --group) _shmctl_client_compgen -g -- "$current" ;;
     --mode) _shmctl_client_compgen -W '0600 0640 0660 0400 0440' -- "$current" ;;
+    --history) _shmctl_client_compgen -W 'all none' -- "$current" ;;
+    --sort) _shmctl_client_reply '' "$current" < <(_shmctl_client_columns "$program" "$command") ;;
     --lifetime) _shmctl_client_compgen -W 'persistent ephemeral ttl' -- "$current" ;;
     -o | --output)
         local prefix=
@@ -105,7 +108,7 @@ _shmctl_client() {
         _shmctl_client_reply '' "$current" < <(_shmctl_client_commands "$program")
     else
         case $command in
-        open | attach | stat | set | rm | who | watch | write | read | dump)
+        open | attach | stat | set | rm | who | watch | write | read | dump | pub | sub | top)
             _shmctl_client_reply '' "$current" \
                 < <(_shmctl_client_segments "$program" "${socket[@]}")
             ;;

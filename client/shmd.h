@@ -184,6 +184,7 @@ enum shmd_status_flags {
     SHMD_LOCKED = 1 << 1, /* SHM_LOCKED */
     SHMD_PINNED = 1 << 2, /* one of `nattch` is shmd's own attachment */
     SHMD_DECLARED = 1 << 3, /* a [segment] of shmd.conf */
+    SHMD_CHANNEL = 1 << 4, /* messages go through it: shmd-channel.h */
 };
 
 /* All of struct shmid_ds and ipc_perm as the kernel has it now, and what the broker knows. */

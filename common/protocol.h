@@ -39,6 +39,11 @@ enum wire_op {
     OP_WATCH,     /* wire_watch, [pattern] -> nothing, and from then on OP_EVENTs of its serial */
     OP_EVENT,     /* never asked for: wire_event, full name */
     OP_FSCK,      /* wire_fsck           -> wire_report; administrators */
+    OP_CHANNEL,   /* wire_channel, name  -> wire_opened, full name */
+    OP_JOIN,      /* wire_join           -> wire_joined */
+    OP_POLLFD,    /* wire_pollfd         -> nothing, and a descriptor beside it */
+    OP_POKE,      /* wire_poke           -> nothing */
+    OP_DISBAND,   /* wire_target, [name] -> wire_segment; a channel without other members goes */
     OP_END
 };
 
@@ -132,6 +137,7 @@ struct wire_open {
 
 enum {
     OPENED_CREATED = 1 << 0, /* this request made it */
+    OPENED_CHANNEL = 1 << 1, /* a ring was laid out in it (ring.h) */
 };
 
 struct wire_opened {
@@ -175,6 +181,7 @@ enum {
     SEGMENT_PINNED = 1 << 2, /* one of `nattch` is shmd's own */
     SEGMENT_EPHEMERAL = 1 << 3,
     SEGMENT_DECLARED = 1 << 4, /* in shmd.conf */
+    SEGMENT_CHANNEL = 1 << 5,  /* a ring was laid out in it */
 };
 
 /* struct shmid_ds as the kernel has it, and what the broker knows beside it. */
@@ -245,7 +252,12 @@ struct wire_who {
     uint32_t reserved;
 };
 
-enum { HOLDER_READ_ONLY = 1 << 0, HOLDER_CREATOR = 1 << 1 /* holds it until it attaches */ };
+enum {
+    HOLDER_READ_ONLY = 1 << 0,
+    HOLDER_CREATOR = 1 << 1, /* holds it until it attaches */
+    HOLDER_WRITER = 1 << 2,  /* of a channel */
+    HOLDER_READER = 1 << 3,
+};
 
 struct wire_holder {
     int64_t since; /* nanoseconds since 1970 */
@@ -336,6 +348,8 @@ struct wire_report {
 #define WIRE_FITS(type, bytes) \
     _Static_assert(sizeof(struct type) == (bytes) && (bytes) % 8 == 0, #type " changed its size")
 
+#include "protocol_channel.h"
+
 WIRE_FITS(wire_header, 16);
 WIRE_FITS(wire_hello, 16);
 WIRE_FITS(wire_welcome, 144);
@@ -359,7 +373,7 @@ WIRE_FITS(wire_fsck, 8);
 WIRE_FITS(wire_problem, 160);
 WIRE_FITS(wire_report, 16);
 
-_Static_assert(sizeof(struct wire_header) + sizeof(struct wire_create) + NAME_SIZE <=
+_Static_assert(sizeof(struct wire_header) + sizeof(struct wire_channel) + NAME_SIZE <=
                    WIRE_REQUEST_MAX,
                "request");
 _Static_assert(NAME_SIZE % 8 == 0 && WIRE_TEXT_MAX % 8 == 0, "texts");

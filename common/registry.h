@@ -52,12 +52,26 @@ struct reg_header {
     _Atomic uint32_t used;    /* derived */
     _Atomic uint32_t free;    /* derived: number of the first free entry */
     uint64_t socket_hash;     /* of the path of the socket it serves */
-    uint64_t reserved[4];
+    uint64_t next_role;       /* of a channel's member: the lower half is used, and never 0 */
+    uint64_t reserved[3];
 };
 
 enum reg_flags {
     REG_EPHEMERAL = 1 << 0, /* removed (IPC_RMID) at birth: no key, and goes with its last user */
     REG_DECLARED = 1 << 1,  /* a [segment] of shmd.conf */
+    REG_CHANNEL = 1 << 2,   /* a ring was laid out in it: `channel` */
+};
+
+/*
+ * What a channel was made with. It stands here, where only shmd writes, so that shmd need not
+ * believe the ring's own header. Layout 2 has had this room from the beginning, zeroed: an older
+ * shmd keeps it and takes a channel for a plain segment, so the layout's number has not changed.
+ */
+struct reg_channel {
+    uint32_t shape; /* slots << 8 | enum ring_flags */
+    uint32_t max_message;
+    uint32_t version;
+    char tag[20];
 };
 
 /* What a look-up reads comes first: for a short name that is one cache line. */
@@ -79,7 +93,7 @@ struct reg_entry {
     uint32_t leases; /* held by clients connected now */
     uint32_t ttl;    /* seconds unused after which it is removed; 0: never */
     uint32_t linger; /* seconds that an ephemeral one outlives its last lease */
-    uint64_t reserved[4];
+    struct reg_channel channel;
 } __attribute__((aligned(64)));
 
 _Static_assert(sizeof(struct reg_header) == 128, "registry header changed its size");

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "channel.h"
 #include "failpoint.h"
 #include "locate.h"
 #include "log.h"
@@ -62,7 +63,8 @@ static bool sound(struct table *t, const struct reg_entry *e)
     const char *why;
 
     return memchr(e->name, 0, NAME_SIZE) && name_resolve(e->name, "", name, &why) == 0 &&
-           memcmp(name, e->name, NAME_SIZE) == 0 && (e->key == 0) == !!(e->flags & REG_EPHEMERAL) &&
+           memcmp(name, e->name, NAME_SIZE) == 0 && channel_sound(e) &&
+           (e->key == 0) == !!(e->flags & REG_EPHEMERAL) &&
            !table_find(t, e->name, NAME_SIZE) && !table_find_shmid(t, table_shmid(e));
 }
 
@@ -82,7 +84,7 @@ static bool take_over(struct table *t, struct reg_entry *e)
         table_clear(t, e);
         return false;
     }
-    int r = t->sysv->attach(id, true, &pin);
+    int r = t->sysv->attach(id, !(e->flags & REG_CHANNEL), &pin);
 
     if (r < 0)
         log_info("%s (shmid %d) cannot be pinned: %s", e->name, id, strerror(-r));

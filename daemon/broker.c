@@ -15,7 +15,7 @@
 
 void broker_init(struct broker *b)
 {
-    *b = (struct broker){.config = {.capacity = 0}};
+    *b = (struct broker){.config = {.capacity = 0}, .pass = -1};
     waits_init(&b->waits);
     TAILQ_INIT(&b->callers);
     TAILQ_INIT(&b->watchers);
@@ -77,7 +77,9 @@ int broker_start(struct broker *b, const char *socket)
         return r;
     }
     tell_observe(b);
-    r = due_init(&b->due, t->view.capacity);
+    r = channels_init(b);
+    if (r == 0)
+        r = due_init(&b->due, t->view.capacity);
     if (r == 0)
         r = count(b);
     if (r < 0)
@@ -105,6 +107,7 @@ int broker_reload(struct broker *b, struct config *new)
 void broker_done(struct broker *b)
 {
     sweep_done(b, &b->sweep);
+    channels_done(b);
     table_done(&b->table);
     due_done(&b->due);
     quota_done(&b->quota);

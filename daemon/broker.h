@@ -3,6 +3,7 @@
 #pragma once
 
 #include "caller.h"
+#include "channel.h"
 #include "config.h"
 #include "due.h"
 #include "quota.h"
@@ -19,6 +20,7 @@ struct broker {
     struct waits waits;
     struct due due;
     struct sweep sweep;
+    struct channels channels;
     struct caller_list callers, watchers;
     bool is_private;       /* --user */
     bool ending;           /* what is connected is let go now, and segments stay */
@@ -30,12 +32,15 @@ struct broker {
     unsigned connections, leases, watches;
     int64_t now; /* CLOCK_MONOTONIC, seconds: of the turn that is being served */
     unsigned looks; /* at segments: what the request in service costs beyond itself */
+    int pass;       /* descriptor that goes with the answer in the making; -1 */
 
     /* Set by the server. Send a frame to a caller, who may or may not be the one being served. */
     void (*send)(struct caller *c, const void *frame, size_t size);
     /* Likewise, but soon, and only where not much is waiting for that caller already: else
      * false. */
     bool (*push)(struct caller *c, const void *frame, size_t size);
+    /* May a descriptor be passed to the caller being served? It has not read the last ones else. */
+    bool (*may_pass)(struct caller *c);
     /* Something is due at that time (CLOCK_MONOTONIC, nanoseconds), sooner than all before. */
     void (*arm)(struct broker *b, int64_t when);
     void *server;

@@ -172,8 +172,8 @@ int caller_add_lease(struct caller *c, struct table *t, struct reg_entry *e, uin
         c->room = room;
     }
     c->leases[c->n_leases++] = (struct lease){
-        .id = id, .index = table_index(t, e), .instance = e->instance, .since = clock_ns(CLOCK_REALTIME_COARSE),
-        .flags = flags};
+        .id = id, .index = table_index(t, e), .instance = e->instance,
+        .since = clock_ns(CLOCK_REALTIME_COARSE), .flags = flags};
     table_lease(e, 1);
     c->user->leases++;
     return 0;

@@ -11,6 +11,7 @@
 #include "users.h"
 #include "waits.h"
 
+struct role;
 struct table;
 struct reg_entry;
 
@@ -22,6 +23,7 @@ struct lease {
     uint64_t instance; /* of the entry when it was taken */
     int64_t since;     /* CLOCK_REALTIME, nanoseconds */
     uint32_t flags;    /* HOLDER_* */
+    struct role *role; /* in a channel, or NULL (channel.h) */
 };
 
 /* What a caller has asked to be told of. */
@@ -37,6 +39,7 @@ struct caller {
     uid_t uid;
     gid_t gid;
     pid_t pid;
+    uint64_t start; /* of pid, as process_start() has it; 0: not asked yet, or unknown */
     gid_t *groups; /* supplementary */
     unsigned n_groups;
     int64_t since; /* CLOCK_BOOTTIME, nanoseconds: when it was accepted */
@@ -59,10 +62,10 @@ int caller_init(struct caller *c, int fd);
 void caller_done(struct caller *c);
 
 /*
- * A descriptor that is readable once the process at the other end has ended: SO_PEERPIDFD, and before
- * Linux 6.5 pidfd_open, where the pid may be another's by now: one that started after the connection
- * was accepted is not taken for it, as far as /proc tells. -ESRCH: it has ended; another errno: this
- * kernel cannot tell.
+ * A descriptor that is readable once the process at the other end has ended: SO_PEERPIDFD, and
+ * before Linux 6.5 pidfd_open, where the pid may be another's by now: one that started after the
+ * connection was accepted is not taken for it, as far as /proc tells. -ESRCH: it has ended; another
+ * errno: this kernel cannot tell.
  */
 int caller_pidfd(const struct caller *c, int fd);
 

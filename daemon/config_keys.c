@@ -176,7 +176,8 @@ static int set_lifetime(const char *value, struct config_namespace *ns)
     X(shmd, sweep, set_time(v, 1, 3600, &c->sweep), "1s to 1h") \
     X(registry, capacity, set_u32(v, 1, REG_CAPACITY_MAX, &c->capacity), "1 to 32768") \
     X(registry, public, parse_bool(v, &c->public_view), "yes or no") \
-    X(registry, key_range, set_key_range(v, c), "FIRST-LAST, two keys at least 65535 apart, none of 0x52000000-0x52ffffff (registries)") \
+    X(registry, key_range, set_key_range(v, c), \
+      "FIRST-LAST, two keys at least 65535 apart, none of 0x52000000-0x52ffffff (registries)") \
     X(policy, administrators, set_ids(v, &c->admins), "up to 64 existing users and @groups") \
     X(policy, default_mode, set_policy_mode(p, v, &c->default_mode), "octal permission bits") \
     X(policy, max_mode, set_policy_mode(p, v, &c->max_mode), "octal permission bits") \
@@ -186,11 +187,14 @@ static int set_lifetime(const char *value, struct config_namespace *ns)
     X(limits, size_per_user, set_size(v, &c->size_per_user), "bytes, as 64K or 1GiB") \
     X(limits, segments_per_user, set_u32(v, 1, 1000000, &c->segments_per_user), "1 to 1000000") \
     X(limits, connections, set_u32(v, 1, 1000000, &c->connections), "1 to 1000000") \
-    X(limits, connections_per_user, set_u32(v, 1, 1000000, &c->connections_per_user), "1 to 1000000") \
-    X(limits, leases_per_connection, set_u32(v, 0, 1000000, &c->leases_per_connection), "0 to 1000000") \
+    X(limits, connections_per_user, set_u32(v, 1, 1000000, &c->connections_per_user), \
+      "1 to 1000000") \
+    X(limits, leases_per_connection, set_u32(v, 0, 1000000, &c->leases_per_connection), \
+      "0 to 1000000") \
     X(limits, leases_per_user, set_u32(v, 0, 1000000, &c->leases_per_user), "0 to 1000000") \
     X(limits, watches_per_user, set_u32(v, 0, 1000000, &c->watches_per_user), "0 to 1000000") \
-    X(limits, requests_per_second, set_u32(v, 0, 1000000000, &c->requests_per_second), "0 (no limit) to 1000000000") \
+    X(limits, requests_per_second, set_u32(v, 0, 1000000000, &c->requests_per_second), \
+      "0 (no limit) to 1000000000") \
     X(namespace, users, set_ids(v, &ns->users), "up to 64 existing users and @groups") \
     X(namespace, group, parse_group(v, &ns->group), "an existing group") \
     X(namespace, default_mode, parse_mode(v, &ns->default_mode), "octal permission bits") \

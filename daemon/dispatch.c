@@ -38,6 +38,11 @@ static const struct {
     [OP_WATCH] = {sizeof(struct wire_watch), true, false, false, op_watch},
     [OP_EVENT] = {0, false, false, false, op_event},
     [OP_FSCK] = {sizeof(struct wire_fsck), false, false, false, op_fsck},
+    [OP_CHANNEL] = {sizeof(struct wire_channel), true, false, false, op_channel},
+    [OP_JOIN] = {sizeof(struct wire_join), false, false, false, op_join},
+    [OP_POLLFD] = {sizeof(struct wire_pollfd), false, false, false, op_pollfd},
+    [OP_POKE] = {sizeof(struct wire_poke), false, false, true, op_poke},
+    [OP_DISBAND] = {sizeof(struct wire_target), true, false, false, op_disband},
 };
 
 int request_fail(struct request *rq, int error, const char *fmt, ...)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Test builds die here on demand: SHMD_FAILPOINT=OP:N kills shmd by SIGKILL at the Nth point that
- * it passes inside operation OP (create, remove, set, adopt). Other builds hold nothing of it.
+ * it passes inside operation OP (create, remove, set, join, adopt). Other builds hold nothing of
+ * it.
  */
 #pragma once
 

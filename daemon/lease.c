@@ -23,8 +23,25 @@ static int take(struct broker *b, struct caller *c, struct reg_entry *e, uint32_
 /* Its entry, or NULL where the lease was of a segment that is no more. */
 static struct reg_entry *drop(struct broker *b, struct caller *c, struct lease *l)
 {
+    if (l->role)
+        role_end(b, l->role, false);
     b->leases--;
     return caller_drop_lease(c, &b->table, l);
+}
+
+/* A place that one of its roles leaves is not given to another. */
+static void stop_waiting(struct broker *b, struct caller *c)
+{
+    for (unsigned i = 0; i < c->n_leases; i++)
+        if (c->leases[i].role && c->leases[i].role->number == 0)
+            role_end(b, c->leases[i].role, true);
+}
+
+static uint32_t role_flags(const struct role *r)
+{
+    if (!r || r->number == 0)
+        return 0;
+    return r->kind == JOIN_WRITER ? HOLDER_WRITER : HOLDER_READER;
 }
 
 int lease_check(struct request *rq)
@@ -86,6 +103,7 @@ int op_detach(struct request *rq)
 
     struct reg_entry *e = drop(rq->broker, rq->caller, l);
 
+    channels_poke(rq->broker);
     if (e) {
         tell_lease(rq->broker, rq->caller, e, EVENT_DETACHED);
         lifetime_released(rq->broker, e);
@@ -100,6 +118,7 @@ int lease_hold(struct broker *b, struct caller *c, struct reg_entry *e)
 
 void lease_end_all(struct broker *b, struct caller *c)
 {
+    stop_waiting(b, c);
     while (c->n_leases > 0) {
         struct lease *l = &c->leases[c->n_leases - 1];
         bool hold = l->flags & HOLDER_CREATOR;
@@ -111,6 +130,7 @@ void lease_end_all(struct broker *b, struct caller *c)
             tell_lease(b, c, e, EVENT_DIED);
         lifetime_released(b, e);
     }
+    channels_poke(b);
 }
 
 #define STEPS_A_LOOK 64u /* leases and callers passed as fast as one segment is looked at */
@@ -146,7 +166,7 @@ int op_who(struct request *rq)
             }
             to->records[to->count++] = (struct wire_holder){
                 .since = l->since, .pid = (uint32_t)c->pid, .uid = c->uid, .gid = c->gid,
-                .flags = l->flags,
+                .flags = l->flags | role_flags(l->role),
             };
         }
     }

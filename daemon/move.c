@@ -29,6 +29,7 @@ static void copy(const struct layout *from, struct reg_header *to)
     to->daemon_pid = old->daemon_pid;
     to->daemon_uid = old->daemon_uid;
     to->next_instance = old->next_instance;
+    to->next_role = old->next_role;
     for (uint32_t i = 0; i < from->capacity; i++) {
         if (reg_word_state(layout_word(from, i)) == REG_FREE)
             continue;

@@ -6,6 +6,7 @@
 
 #include "lease.h"
 #include "lifetime.h"
+#include "ops_channel.h"
 #include "policy.h"
 #include "tell.h"
 
@@ -19,7 +20,7 @@ void ops_opened(struct request *rq, const struct reg_entry *e, uint32_t flags)
         .size = e->size,
         .shmid = table_shmid(e),
         .key = e->key,
-        .flags = flags,
+        .flags = flags | (e->flags & REG_CHANNEL ? OPENED_CHANNEL : 0),
     };
     rq->reply_size = sizeof(*to);
     request_reply_name(rq, e->name, wire_text_size(strlen(e->name)));
@@ -89,9 +90,8 @@ static bool hidden(const struct request *rq, const struct reg_entry *e, const st
     if (b->config.public_view)
         return false;
     if (ds)
-        return !policy_may_see(b, rq->caller, ds->shm_perm.uid, ds->shm_perm.gid,
-                               ds->shm_perm.mode);
-    return !policy_may_see(b, rq->caller, e->uid, e->gid, e->mode);
+        return !policy_may_see(b, rq->caller, &ds->shm_perm);
+    return !policy_may_see_entry(b, rq->caller, e);
 }
 
 int ops_find(struct request *rq, const struct wire_target *target, struct reg_entry **e,
@@ -147,13 +147,20 @@ static int refuse_create(struct request *rq, const struct segment_request *s, in
 }
 
 /* The name exists. Perhaps this very request made it, and only the reply was lost. */
-static int create_existing(struct request *rq, const struct wire_create *w, struct reg_entry *e)
+static int create_existing(struct request *rq, const struct wire_create *w,
+                           const struct ring_options *ring, struct reg_entry *e)
 {
     bool same = w->request_id != 0 && e->request_id == w->request_id &&
                 e->creator_uid == rq->caller->uid;
 
     if (!same && w->flags & CREATE_EXCLUSIVE)
         return request_fail(rq, -EEXIST, "%s exists already", e->name);
+    if (ring) {
+        int r = channel_same(rq, ring, w->size, e);
+
+        if (r < 0)
+            return r;
+    }
     if (!same && w->size > e->size)
         return request_fail(rq, -EINVAL, "%s exists with %llu bytes, fewer than the %llu asked for",
                             e->name, (unsigned long long)e->size, (unsigned long long)w->size);
@@ -188,7 +195,7 @@ static int created(struct request *rq, struct reg_entry *e)
     return 0;
 }
 
-int op_create(struct request *rq)
+int ops_create(struct request *rq, const struct ring_options *ring)
 {
     const struct wire_create *w = rq->body;
     struct table *t = &rq->broker->table;
@@ -208,11 +215,15 @@ int op_create(struct request *rq)
         if (r == 0 && hidden(rq, e, &ds)) /* of its size and shmid nothing, but the name is taken */
             return request_fail(rq, -EEXIST, "%s exists already", name);
         if (r == 0)
-            return create_existing(rq, w, e);
+            return create_existing(rq, w, ring, e);
         if (r != -EIDRM) /* the name is not free */
             return request_fail(rq, r, "the kernel tells nothing of %s: %s", name, strerror(-r));
     }
     r = policy_create(rq, name, &s);
+    s.ring = ring;
+    if (r == 0 && ring && (s.mode & 0600) != 0600)
+        r = request_fail(rq, -EINVAL, "mode %04o: the owner of a channel can read and write it",
+                         s.mode);
     if (r == 0 && s.flags & REG_EPHEMERAL)
         r = lease_check(rq); /* its creator's hold is one */
     if (r < 0)
@@ -221,6 +232,11 @@ int op_create(struct request *rq)
     if (r < 0)
         return refuse_create(rq, &s, r);
     return created(rq, e);
+}
+
+int op_create(struct request *rq)
+{
+    return ops_create(rq, NULL);
 }
 
 int op_open(struct request *rq)

@@ -14,6 +14,14 @@ int op_remove(struct request *rq);
 int op_list(struct request *rq);
 int op_info(struct request *rq);
 int op_fsck(struct request *rq);
+int op_channel(struct request *rq);
+int op_join(struct request *rq);
+int op_pollfd(struct request *rq);
+int op_poke(struct request *rq);
+int op_disband(struct request *rq);
+
+/* OP_CREATE, and OP_CHANNEL with the ring that is to be laid out: the body is a wire_create. */
+int ops_create(struct request *rq, const struct ring_options *ring);
 
 /* Answer with what `e` is. */
 void ops_opened(struct request *rq, const struct reg_entry *e, uint32_t flags);

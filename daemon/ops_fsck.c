@@ -84,19 +84,26 @@ static int scan(struct fsck *f, struct orphan_scan *s)
     return orphans_step(f->table, s, UINT32_MAX);
 }
 
-static bool found_again(const struct orphan_scan *s, const struct orphan *o)
+/* Both scans go by the kernel's slots, so what is looked for next stands next: `at` is where. */
+static bool found_again(const struct orphan_scan *s, const struct orphan *o, uint32_t *at)
 {
-    for (uint32_t i = 0; i < s->n; i++)
-        if (s->orphan[i].shmid == o->shmid && s->orphan[i].key == o->key)
+    for (uint32_t i = 0; i < s->n; i++) {
+        uint32_t n = (*at + i) % s->n;
+
+        if (s->orphan[n].shmid == o->shmid && s->orphan[n].key == o->key) {
+            *at = n + 1;
             return true;
+        }
+    }
     return false;
 }
 
-static bool remove_orphan(struct fsck *f, const struct orphan_scan *again, const struct orphan *o)
+static bool remove_orphan(struct fsck *f, const struct orphan_scan *again, const struct orphan *o,
+                          uint32_t *at)
 {
     struct shmid_ds ds;
 
-    if (!found_again(again, o) || f->table->sysv->stat(o->shmid, &ds) < 0 ||
+    if (!found_again(again, o, at) || f->table->sysv->stat(o->shmid, &ds) < 0 ||
         ds.shm_perm.cuid != f->table->uid || segment_ds_key(&ds) != o->key ||
         ds.shm_segsz != o->size || ds.shm_nattch > 0 || f->table->sysv->remove(o->shmid) < 0)
         return false;
@@ -113,6 +120,7 @@ static bool remove_orphan(struct fsck *f, const struct orphan_scan *again, const
 static int check_orphans(struct fsck *f)
 {
     struct orphan_scan first, again = {0};
+    uint32_t at = 0;
     int r = scan(f, &first);
 
     if (r == 0 && f->repair && first.n > 0)
@@ -122,7 +130,7 @@ static int check_orphans(struct fsck *f)
         struct wire_problem p = {.kind = PROBLEM_ORPHAN, .size = o->size, .nattch = o->nattch,
                                  .shmid = o->shmid, .key = o->key};
 
-        p.mended = f->repair && remove_orphan(f, &again, o);
+        p.mended = f->repair && remove_orphan(f, &again, o, &at);
         add(f, &p);
     }
     orphans_end(f->table, &first);

@@ -72,7 +72,8 @@ void ops_fill_segment(struct wire_segment *to, const struct broker *b, const str
                 (ds->shm_perm.mode & SHM_LOCKED ? SEGMENT_LOCKED : 0) |
                 (table_pin(&b->table, e) ? SEGMENT_PINNED : 0) |
                 (e->flags & REG_EPHEMERAL ? SEGMENT_EPHEMERAL : 0) |
-                (e->flags & REG_DECLARED ? SEGMENT_DECLARED : 0);
+                (e->flags & REG_DECLARED ? SEGMENT_DECLARED : 0) |
+                (e->flags & REG_CHANNEL ? SEGMENT_CHANNEL : 0);
     to->leases = e->leases;
     to->creator_uid = e->creator_uid;
     to->creator_pid = e->creator_pid;
@@ -94,8 +95,7 @@ int op_stat(struct request *rq)
 
 static bool may_see(const struct request *rq, const struct shmid_ds *ds)
 {
-    return policy_may_see(rq->broker, rq->caller, ds->shm_perm.uid, ds->shm_perm.gid,
-                          ds->shm_perm.mode);
+    return policy_may_see(rq->broker, rq->caller, &ds->shm_perm);
 }
 
 /* Entries passed for one request, so that an empty table costs nobody time, and segments looked
@@ -129,6 +129,18 @@ int op_list(struct request *rq)
     return 0;
 }
 
+/* What all users have together tells of the others, whom not everybody may see. */
+static void fill_totals(struct wire_info *to, const struct broker *b)
+{
+    to->segments = b->table.header->used;
+    to->bytes = b->table.bytes;
+    to->requests = b->requests;
+    to->refused = b->refused;
+    to->connections = b->connections;
+    to->leases = b->leases;
+    to->watches = b->watches;
+}
+
 int op_info(struct request *rq)
 {
     const struct broker *b = rq->broker;
@@ -138,25 +150,21 @@ int op_info(struct request *rq)
     to->generation = b->table.header->generation;
     to->started = (uint64_t)b->started;
     to->uptime = (uint64_t)(clock_ns(CLOCK_MONOTONIC) - b->started_mono);
-    to->segments = b->table.header->used;
-    to->bytes = b->table.bytes;
-    to->requests = b->requests;
-    to->refused = b->refused;
     to->max_size = b->config.max_size;
     to->pid = (uint32_t)getpid();
     to->uid = (uint32_t)b->table.uid;
     to->capacity = b->table.view.capacity;
-    to->connections = b->connections;
     to->max_connections = b->config.connections;
     to->max_connections_user = b->config.connections_per_user;
-    to->leases = b->leases;
     to->max_leases = b->config.leases_per_connection;
     to->max_mode = b->group_is_private ? b->config.max_mode : b->config.max_mode & ~070u;
     to->registry_shmid = b->config.public_view ? b->table.shmid : -1;
     to->key_first = (int32_t)b->config.key_first;
     to->key_last = (int32_t)b->config.key_last;
     to->total_size = b->config.total_size;
-    to->watches = b->watches;
+
+    if (b->config.public_view || policy_is_admin(b, rq->caller))
+        fill_totals(to, b);
 
     const struct user *user = rq->caller->user;
 

@@ -3,6 +3,7 @@
 
 #include <event2/buffer.h>
 #include <event2/event.h>
+#include <linux/sock_diag.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -49,9 +50,74 @@ static enum verdict flush(struct peer *p)
     return len ? send_or_keep(p, s->out, len) : KEEP;
 }
 
-static bool blocked(const struct peer *p)
+static bool has_left(const struct peer *p)
 {
     return p->left && evbuffer_get_length(p->left) > 0;
+}
+
+static bool blocked(const struct peer *p)
+{
+    return has_left(p) || p->pass >= 0;
+}
+
+/* The kernel would not take it: the answer is why. */
+static enum verdict refuse_pass(struct peer *p, int error)
+{
+    static const char text[] = "no descriptor can be passed on now";
+    struct {
+        struct wire_header header;
+        char text[(sizeof(text) + 7) & ~7u];
+    } frame = {.header = p->passing};
+
+    frame.header.size = sizeof(frame);
+    frame.header.status = error;
+    memcpy(frame.text, text, sizeof(text));
+    close(STEAL_FD(p->pass));
+    return send_or_keep(p, (const uint8_t *)&frame, sizeof(frame));
+}
+
+/* Nothing is before it any more. */
+static enum verdict send_pass(struct peer *p)
+{
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET,
+                            .cmsg_type = SCM_RIGHTS}};
+    struct iovec data = {.iov_base = &p->passing, .iov_len = sizeof(p->passing)};
+    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
+
+    memcpy(CMSG_DATA(&control.header), &p->pass, sizeof(int));
+
+    ssize_t n = sendmsg(p->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        event_del(p->readable);
+        event_add(p->writable, NULL);
+        return KEEP;
+    }
+    if (n < 0)
+        return errno == EPIPE || errno == ECONNRESET ? FREE : refuse_pass(p, -errno);
+    p->passed++;
+    close(STEAL_FD(p->pass));
+    return (size_t)n == sizeof(p->passing)
+               ? KEEP
+               : keep_rest(p, (const uint8_t *)&p->passing + n, sizeof(p->passing) - (size_t)n);
+}
+
+/* The last answer in the server's buffer, which is a mere header, goes with a descriptor. */
+static enum verdict pass(struct peer *p, int fd)
+{
+    struct server *s = p->server;
+
+    s->out_len -= sizeof(p->passing);
+    memcpy(&p->passing, s->out + s->out_len, sizeof(p->passing));
+    p->pass = fd;
+
+    enum verdict verdict = flush(p);
+
+    return verdict == KEEP && !has_left(p) ? send_pass(p) : verdict;
 }
 
 static enum verdict hold(struct peer *p, const uint8_t *data, size_t len)
@@ -129,6 +195,8 @@ static enum verdict serve(struct peer *p, const uint8_t *in, size_t len)
         cost += 1 + answer / sizeof(struct wire_segment) + s->broker->looks;
         in += used;
         len -= used;
+        if (s->broker->pass >= 0)
+            verdict = pass(p, STEAL_FD(s->broker->pass));
         if (r == DISPATCH_CLOSE) {
             flush(p);
             verdict = FREE;
@@ -178,8 +246,10 @@ static void on_writable(evutil_socket_t fd, short what, void *data)
     enum verdict verdict = KEEP;
 
     (void)what;
-    if (blocked(p) && evbuffer_write(p->left, fd) < 0 && errno != EAGAIN && errno != EINTR)
+    if (has_left(p) && evbuffer_write(p->left, fd) < 0 && errno != EAGAIN && errno != EINTR)
         verdict = FREE;
+    if (verdict == KEEP && !has_left(p) && p->pass >= 0)
+        verdict = send_pass(p);
     if (verdict == KEEP && !blocked(p))
         watch_catch_up(p->server->broker, &p->caller);
     if (verdict == KEEP && !blocked(p)) {
@@ -210,6 +280,18 @@ bool peer_push(struct caller *c, const void *frame, size_t size)
     return true;
 }
 
+bool peer_may_pass(struct caller *c)
+{
+    struct peer *p = peer_of(c);
+    uint32_t memory[SK_MEMINFO_VARS] = {0};
+    socklen_t size = sizeof(memory);
+
+    if (getsockopt(p->fd, SOL_SOCKET, SO_MEMINFO, memory, &size) == 0 &&
+        memory[SK_MEMINFO_WMEM_ALLOC] == 0)
+        p->passed = 0;
+    return p->passed < WIRE_FDS_UNREAD;
+}
+
 void peer_send(struct caller *c, const void *frame, size_t size)
 {
     struct peer *p = peer_of(c);
@@ -227,6 +309,7 @@ int peer_new(struct server *s, int fd, struct caller *caller)
         return -ENOMEM;
     p->server = s;
     p->fd = fd;
+    p->pass = -1;
     p->readable = event_new(s->base, fd, EV_READ | EV_PERSIST, on_readable, p);
     p->writable = event_new(s->base, fd, EV_WRITE | EV_PERSIST, on_writable, p);
     if (!p->readable || !p->writable || event_add(p->readable, NULL) < 0) {
@@ -271,6 +354,8 @@ void peer_free(struct peer *p)
     if (p->left)
         evbuffer_free(p->left);
     free(p->held);
+    if (p->pass >= 0)
+        close(p->pass);
     close(p->fd);
     free(p);
     server_peer_gone(s);

@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 
 #include "caller.h"
+#include "protocol.h"
 
 struct server;
 struct event;
@@ -22,6 +23,9 @@ struct peer {
     struct evbuffer *left; /* not sent yet; NULL until the socket was full */
     uint8_t *held;         /* read, but not a whole frame or not served yet */
     size_t held_len;
+    struct wire_header passing; /* the answer that `pass` goes with, once all before it is sent */
+    int pass;                   /* descriptor; -1 */
+    unsigned passed;            /* descriptors since the other side had last read all */
     int fd;
     TAILQ_ENTRY(peer) link;
 };
@@ -37,3 +41,7 @@ void peer_send(struct caller *c, const void *frame, size_t size);
  * false. */
 #define PEER_BACKLOG 65536u
 bool peer_push(struct caller *c, const void *frame, size_t size);
+
+/* Has a peer read enough of what it was sent to be given another descriptor? Those on their way
+ * count against what shmd's user may have. */
+bool peer_may_pass(struct caller *c);

@@ -13,29 +13,37 @@ bool policy_is_admin(const struct broker *b, const struct caller *c)
 }
 
 /*
- * The creator, which is shmd, counts as the owner and its group as the group. Whose bits deny it is
- * not let in by anybody else's. root passes always: it may lack the capability in some container,
- * and is refused by the kernel itself then.
+ * The creator, which is shmd, counts as the owner and its group as the group: that of the shmd
+ * that made the segment, which may have run as another group than this one. Whose bits deny it
+ * is not let in by anybody else's. root passes always: it may lack the capability in some
+ * container, and is refused by the kernel itself then.
  */
-bool policy_may_attach(const struct broker *b, const struct caller *c, uint32_t uid, uint32_t gid,
-                       uint32_t mode, bool read_only)
+bool policy_may_attach(const struct broker *b, const struct caller *c, const struct ipc_perm *p,
+                       bool read_only)
 {
-    uint32_t wanted = read_only ? 04 : 06;
+    uint32_t wanted = read_only ? 04 : 06, mode = p->mode;
 
     if (c->uid == 0)
         return true;
-    if (c->uid == uid || c->uid == b->table.uid)
+    if (c->uid == p->uid || c->uid == b->table.uid)
         mode >>= 6;
-    else if (caller_in_group(c, gid) || caller_in_group(c, getegid()))
+    else if (caller_in_group(c, p->gid) || caller_in_group(c, p->cgid))
         mode >>= 3;
     return (mode & wanted) == wanted;
 }
 
-bool policy_may_see(const struct broker *b, const struct caller *c, uint32_t uid, uint32_t gid,
-                    uint32_t mode)
+bool policy_may_see(const struct broker *b, const struct caller *c, const struct ipc_perm *p)
 {
-    return b->config.public_view || c->uid == uid || policy_is_admin(b, c) ||
-           policy_may_attach(b, c, uid, gid, mode, true);
+    return b->config.public_view || c->uid == p->uid || policy_is_admin(b, c) ||
+           policy_may_attach(b, c, p, true);
+}
+
+bool policy_may_see_entry(const struct broker *b, const struct caller *c, const struct reg_entry *e)
+{
+    const struct ipc_perm p = {
+        .uid = e->uid, .gid = e->gid, .cgid = getegid(), .mode = (mode_t)e->mode};
+
+    return policy_may_see(b, c, &p);
 }
 
 static const struct config_namespace *declared(const struct broker *b, const char *name)
@@ -198,7 +206,7 @@ int policy_attach(struct request *rq, const struct reg_entry *e, const struct sh
 {
     const struct ipc_perm *p = &ds->shm_perm;
 
-    if (policy_may_attach(rq->broker, rq->caller, p->uid, p->gid, p->mode, read_only))
+    if (policy_may_attach(rq->broker, rq->caller, p, read_only))
         return 0;
     return request_fail(rq, -EACCES,
                         "%s does not let you in to %s: its owner is uid %u, its group %u, "
@@ -220,6 +228,18 @@ int policy_control(struct request *rq, const struct reg_entry *e, const struct s
                         "%s it", e->name, ds->shm_perm.uid, what);
 }
 
+/* What another shmd has made: nobody knows who is in the group that it had. */
+static int check_creator(struct request *rq, const struct reg_entry *e, const struct shmid_ds *ds,
+                         uint32_t mode)
+{
+    if (!(mode & ~ds->shm_perm.mode & 070u) || ds->shm_perm.cgid == getegid())
+        return 0;
+    return request_fail(rq, -EPERM,
+                        "mode %04o: group bits would let in the members of group %u too, which "
+                        "shmd had when it made %s: create it again",
+                        mode, ds->shm_perm.cgid, e->name);
+}
+
 int policy_set(struct request *rq, const struct reg_entry *e, const struct shmid_ds *ds,
                struct wire_set *set)
 {
@@ -233,6 +253,11 @@ int policy_set(struct request *rq, const struct reg_entry *e, const struct shmid
         set->gid = ds->shm_perm.gid;
     if (r == 0 && set->mask & SET_MODE)
         r = check_mode(rq, e->name, set->mode);
+    if (r == 0 && set->mask & SET_MODE && e->flags & REG_CHANNEL && (set->mode & 0600) != 0600)
+        r = request_fail(rq, -EINVAL, "mode %04o: the owner of a channel can read and write it",
+                         set->mode);
+    if (r == 0 && set->mask & SET_MODE)
+        r = check_creator(rq, e, ds, set->mode);
     if (r == 0 && set->gid != ds->shm_perm.gid)
         r = check_group(rq, set->gid);
     if (r == 0 && set->uid != ds->shm_perm.uid && !policy_is_admin(rq->broker, rq->caller))

@@ -8,12 +8,15 @@
 bool policy_is_admin(const struct broker *b, const struct caller *c);
 
 /* Would the kernel grant this caller the attachment? As its ipcperms: see policy.c. */
-bool policy_may_attach(const struct broker *b, const struct caller *c, uint32_t uid, uint32_t gid,
-                       uint32_t mode, bool read_only);
+bool policy_may_attach(const struct broker *b, const struct caller *c, const struct ipc_perm *p,
+                       bool read_only);
 
-/* May the caller know of a segment with that owner, group and mode? */
-bool policy_may_see(const struct broker *b, const struct caller *c, uint32_t uid, uint32_t gid,
-                    uint32_t mode);
+/* May the caller know of a segment with those permissions? */
+bool policy_may_see(const struct broker *b, const struct caller *c, const struct ipc_perm *p);
+
+/* The same of an entry, where the kernel is not asked: as if this shmd had made the segment. */
+bool policy_may_see_entry(const struct broker *b, const struct caller *c,
+                          const struct reg_entry *e);
 
 /* May the caller create in the namespace of that full name? */
 bool policy_may_create(const struct broker *b, const struct caller *c, const char *name);

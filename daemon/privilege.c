@@ -13,7 +13,9 @@
 #include "util.h"
 
 #define FILES_BESIDE 32u /* descriptors that are no connections */
-#define FILES_EACH 2u    /* of a connection: its socket, and its process where it holds something */
+/* Of a connection: its socket, its process where it holds something, and as many that channels'
+ * members poll as there are connections. */
+#define FILES_EACH 3u
 
 /* Given away only where it is the folder that was just made, not what somebody put in its place. */
 static void make_folder(const char *folder, const struct passwd *pw)

@@ -41,12 +41,16 @@ static int get(struct table *t, struct reg_entry *e, const struct segment_reques
 /* Pinned while the mode is still our own: later the owner's bits may keep us out. */
 static int set_up(struct table *t, int shmid, const struct segment_request *rq, void **pin)
 {
-    int r = t->sysv->attach(shmid, true, pin);
+    int r = t->sysv->attach(shmid, !rq->ring, pin);
 
     failpoint();
     if (r < 0)
         return r;
-    r = t->sysv->set(shmid, rq->uid, rq->gid, rq->mode);
+    if (rq->ring)
+        r = ring_format(*pin, rq->size, rq->ring);
+    failpoint();
+    if (r == 0)
+        r = t->sysv->set(shmid, rq->uid, rq->gid, rq->mode);
     failpoint();
     if (r < 0)
         t->sysv->detach(*pin);
@@ -64,18 +68,24 @@ static int make_ephemeral(struct table *t, struct reg_entry *e, int shmid)
     return r;
 }
 
+void segment_detach(struct table *t, uint64_t size, void *pin)
+{
+    if (size >= REAPER_LARGE)
+        reaper_detach(t->sysv, pin);
+    else
+        t->sysv->detach(pin);
+}
+
 static void unpin(struct table *t, const struct reg_entry *e, void *pin)
 {
-    if (pin && e->size >= REAPER_LARGE)
-        reaper_detach(t->sysv, pin);
-    else if (pin)
-        t->sysv->detach(pin);
+    if (pin && !(t->observer.keep && t->observer.keep(t->observer.data, e, pin)))
+        segment_detach(t, e->size, pin);
 }
 
 int segment_pin(struct table *t, struct reg_entry *e)
 {
     void *pin = table_pin(t, e);
-    int r = pin ? 0 : t->sysv->attach(table_shmid(e), true, &pin);
+    int r = pin ? 0 : t->sysv->attach(table_shmid(e), !(e->flags & REG_CHANNEL), &pin);
 
     if (r == 0)
         table_set_pin(t, e, pin);
@@ -118,11 +128,19 @@ int segment_create(struct table *t, const struct segment_request *rq, struct reg
         .ttl = rq->ttl,
         .linger = rq->linger,
     };
+    const struct ring_options *ring = rq->ring;
     struct reg_entry *e;
     void *pin = NULL;
 
     failpoint_enter("create");
     memcpy(fields.name, rq->name, NAME_SIZE);
+    if (ring) {
+        fields.flags |= REG_CHANNEL;
+        fields.channel = (struct reg_channel){.shape = ring->slots << 8 | ring->flags,
+                                              .max_message = ring->max_message,
+                                              .version = ring->version};
+        memcpy(fields.channel.tag, ring->tag, sizeof(fields.channel.tag));
+    }
 
     int r = table_reserve(t, &fields, &e);
 

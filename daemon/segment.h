@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "ring.h"
 #include "table.h"
 
 struct segment_request {
@@ -21,6 +22,7 @@ struct segment_request {
     pid_t creator_pid;
     uint32_t flags;       /* enum reg_flags */
     uint32_t ttl, linger; /* seconds */
+    const struct ring_options *ring; /* REG_CHANNEL: what is laid out in it before others get in */
 };
 
 /*
@@ -40,8 +42,12 @@ int segment_check(struct table *t, struct reg_entry *e, struct shmid_ds *ds);
 int segment_set(struct table *t, struct reg_entry *e, uid_t uid, gid_t gid, unsigned mode,
                 struct shmid_ds *ds);
 
-/* Attach a live entry's segment to ourselves where it is not yet. What shmat said. */
+/* Attach a live entry's segment to ourselves where it is not yet: a channel's to write, as deaths
+ * are noted in it. What shmat said. */
 int segment_pin(struct table *t, struct reg_entry *e);
+
+/* Detach what was attached, `size` bytes. */
+void segment_detach(struct table *t, uint64_t size, void *pin);
 
 /* Let our attachment go: an ephemeral segment that nobody else has attached is gone then. */
 void segment_unpin(struct table *t, struct reg_entry *e);

@@ -168,6 +168,20 @@ static void on_due(evutil_socket_t fd, short what, void *data)
         arm_due(s->broker, next);
 }
 
+static void on_left(evutil_socket_t fd, short what, void *data)
+{
+    struct server *s = data;
+    int64_t next = channels_run(s->broker);
+
+    (void)fd;
+    (void)what;
+    if (next) {
+        const struct timeval tv = from_now(next);
+
+        event_add(s->left, &tv);
+    }
+}
+
 static void on_sweep(evutil_socket_t fd, short what, void *data)
 {
     struct server *s = data;
@@ -229,19 +243,22 @@ int server_init(struct server *s, struct event_base *base, struct broker *b, int
     TAILQ_INIT(&s->peers);
     b->send = peer_send;
     b->push = peer_push;
+    b->may_pass = peer_may_pass;
     b->arm = arm_due;
     b->server = s;
     s->retry = evtimer_new(base, on_retry, s);
     s->listener = evconnlistener_new(base, on_accept, s,
                                      LEV_OPT_CLOSE_ON_EXEC, 0, fd);
     s->due = evtimer_new(base, on_due, s);
+    s->left = evtimer_new(base, on_left, s);
     s->sweep = evtimer_new(base, on_sweep, s);
-    if (!s->retry || !s->listener || !s->due || !s->sweep) {
+    if (!s->retry || !s->listener || !s->due || !s->left || !s->sweep) {
         server_done(s);
         return -ENOMEM;
     }
     server_reloaded(s);
     on_due(-1, 0, s); /* what adoption found */
+    on_left(-1, 0, s);
     evconnlistener_set_error_cb(s->listener, on_accept_error);
     return 0;
 }
@@ -259,10 +276,12 @@ void server_done(struct server *s)
         event_free(s->retry);
     if (s->due)
         event_free(s->due);
+    if (s->left)
+        event_free(s->left);
     if (s->sweep)
         event_free(s->sweep);
     if (s->listener)
         evconnlistener_free(s->listener);
-    s->idle = s->retry = s->due = s->sweep = NULL;
+    s->idle = s->retry = s->due = s->left = s->sweep = NULL;
     s->listener = NULL;
 }

@@ -23,6 +23,7 @@ struct server {
     struct event *idle;  /* NULL: never end by itself */
     int idle_ms;
     struct event *due;   /* something in the broker's own time */
+    struct event *left;  /* the next look at members that joined an earlier shmd */
     struct event *sweep; /* the next slice of looking at everything, or the next pass */
     TAILQ_HEAD(, peer) peers;
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "systemd.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <systemd/sd-daemon.h>
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-journal.h>
@@ -76,7 +78,27 @@ int systemd_socket(char error[SYSTEMD_ERROR_MAX])
     return r;
 }
 
+/*
+ * sd-journal sends without a limit of time: it would stop shmd where journald has stopped reading.
+ * A socket that is connected to journald's tells whether there is room. It is made anew each time,
+ * as journald may have been started again. Another process may take the last room between this look
+ * and the sending; that can happen once while journald hangs, and the watchdog is there for it.
+ */
+static int journal_room(void)
+{
+    const struct sockaddr_un to = {.sun_family = AF_UNIX,
+                                   .sun_path = "/run/systemd/journal/socket"};
+    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&to, sizeof(to)) < 0)
+        return -errno;
+    return poll(&p, 1, 0) > 0 && p.revents & POLLOUT ? 0 : -EAGAIN;
+}
+
 int systemd_journal(const struct iovec *fields, int n)
 {
-    return log_is_journal() ? sd_journal_sendv(fields, n) : -ENOTCONN;
+    int r = log_is_journal() ? journal_room() : -ENOTCONN;
+
+    return r < 0 ? r : sd_journal_sendv(fields, n);
 }

@@ -26,5 +26,8 @@ void systemd_alive(const char *status);
  */
 int systemd_socket(char error[SYSTEMD_ERROR_MAX]);
 
-/* A record of fields ("NAME=value"). -ENOTCONN, and nothing done, where stderr is no journal. */
+/*
+ * A record of fields ("NAME=value"). Nothing is done, and shmd never waits: -ENOTCONN where stderr
+ * is no journal, -EAGAIN where journald has stopped reading.
+ */
 int systemd_journal(const struct iovec *fields, int n);

@@ -18,6 +18,8 @@
 struct table_observer {
     void (*gone)(void *data, const struct reg_entry *e);    /* its segment, behind our back */
     void (*changed)(void *data, const struct reg_entry *e); /* owner, group or mode, likewise */
+    /* The attachment of an entry that has just been cleared: true where it is taken over. */
+    bool (*keep)(void *data, const struct reg_entry *e, void *pin);
     void *data;
 };
 
@@ -70,8 +72,8 @@ static inline enum reg_state table_state(const struct reg_entry *e)
 }
 
 /*
- * Charge all live entries to `quota`, and from now on whatever comes and goes. -ENOMEM: some are not
- * charged, and the table is good for nothing but table_done().
+ * Charge all live entries to `quota`, and from now on whatever comes and goes. -ENOMEM: some are
+ * not charged, and the table is good for nothing but table_done().
  */
 int table_charge(struct table *t, struct quota *quota, const struct config *config);
 

@@ -122,11 +122,13 @@ void tell_created(struct broker *b, const struct caller *by, const struct reg_en
     event(b, by, e, EVENT_CREATED, by ? REASON_ASKED : REASON_CONFIG);
 }
 
-/* A user can do without end what the log is to hear of. What is too much is counted, and the count is
- * told with the next refusal. */
+/*
+ * A user can do without end what the log is to hear of. What is too much is counted, and the count
+ * is told with the next refusal. A sweep is nobody's turn, so the second is looked at here.
+ */
 static bool log_may_hear(struct user *user)
 {
-    user_tick(user, clock_ns(CLOCK_MONOTONIC_COARSE) / NS_PER_SECOND); /* a sweep is nobody's turn */
+    user_tick(user, clock_ns(CLOCK_MONOTONIC_COARSE) / NS_PER_SECOND);
     if (user->told++ < HEARD_A_SECOND)
         return true;
     user->untold++;

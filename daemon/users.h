@@ -13,7 +13,7 @@
 struct user {
     struct user *next;
     uid_t uid;
-    unsigned connections, leases, waits, watches;
+    unsigned connections, leases, waits, watches, pollable;
     uint32_t segments; /* that it asked for */
     uint64_t pages;    /* of them */
     /* In the second that began last: requests, and lines about this user that the log was given. */

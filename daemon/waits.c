@@ -81,7 +81,7 @@ void waits_created(struct broker *b, const struct reg_entry *e)
     for (struct wait *w = TAILQ_FIRST(bucket(b, e->name)); w; w = next) {
         next = TAILQ_NEXT(w, of_name);
         if (memcmp(w->name, e->name, NAME_SIZE) != 0 ||
-            !policy_may_see(b, w->caller, e->uid, e->gid, e->mode))
+            !policy_may_see_entry(b, w->caller, e))
             continue;
 
         struct {

@@ -77,7 +77,7 @@ static void fill(struct event_frame *f, const struct wire_event *ev, const char 
 static bool may_see(const struct broker *b, const struct caller *c, const struct wire_event *ev,
                     const struct reg_entry *e)
 {
-    return e ? policy_may_see(b, c, e->uid, e->gid, e->mode)
+    return e ? policy_may_see_entry(b, c, e)
              : c->uid == ev->uid || policy_is_admin(b, c);
 }
 

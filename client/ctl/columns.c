@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include "shmd-channel.h"
+
 _Static_assert(SEG_COUNT < COLUMNS_MAX, "too many columns");
 
 uint64_t segment_pages(uint64_t size)
@@ -75,6 +77,7 @@ void segment_line(struct table *t, const struct shmd_status *st, const char *bro
     kernel_part(t, st);
     table_text(t, SEG_BROKERED, "%s", brokered);
     table_bool(t, SEG_PINNED, st->flags & SHMD_PINNED);
+    table_text(t, SEG_KIND, "%s", st->flags & SHMD_CHANNEL ? "channel" : "segment");
     if (!*st->segment.name)
         return;
     table_text(t, SEG_NAME, "%s", st->segment.name);
@@ -85,4 +88,35 @@ void segment_line(struct table *t, const struct shmd_status *st, const char *bro
     table_number(t, SEG_LEASES, st->leases);
     table_bool(t, SEG_DECLARED, st->flags & SHMD_DECLARED);
     lifetime_part(t, st);
+}
+
+static void ring_part(struct table *t, const struct shmd_channel_status *c)
+{
+    static const char *const states[] = {"vacant", "writing", "closed", "died"};
+    unsigned flags = c->options.flags;
+
+    table_text(t, SEG_RING, "%s%s%s%s", flags & SHMD_BROADCAST ? "broadcast" : "reliable",
+               flags & SHMD_WRITERS_MANY ? ",many" : "", flags & SHMD_HOLD ? ",hold" : "",
+               flags & SHMD_ONE_READER ? ",one" : "");
+    table_text(t, SEG_STATE, "%s", c->state < ARRAY_LEN(states) ? states[c->state] : "");
+    table_size(t, SEG_MAXMESSAGE, c->options.max_message);
+    table_number(t, SEG_MESSAGES, c->options.messages);
+    table_text(t, SEG_TAG, "%s", c->options.tag);
+    table_number(t, SEG_TYPEVERSION, c->options.version);
+    table_number(t, SEG_READERS, (uint64_t)c->readers + c->blind);
+    table_number(t, SEG_WRITERS, c->writers);
+    table_number(t, SEG_SENT, c->sent);
+    table_number(t, SEG_LOST, c->lost);
+}
+
+void segment_channel(struct table *t, struct shmd *s, const struct shmd_status *st)
+{
+    struct shmd_channel_status c;
+    bool wanted = false;
+
+    for (unsigned i = SEG_RING; i <= SEG_LOST; i++)
+        wanted |= table_wants(t, i);
+    if (wanted && st->flags & SHMD_CHANNEL &&
+        shmd_channel_stat(s, st->segment.name, &c, NULL, NULL, t->ctl->timeout_ms) == 0)
+        ring_part(t, &c);
 }

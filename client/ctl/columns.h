@@ -9,7 +9,8 @@ enum segment_column {
     SEG_CGROUP, SEG_CGID, SEG_PERMS, SEG_MODE, SEG_SEQ, SEG_SIZE, SEG_MEMORY, SEG_PAGES,
     SEG_NATTCH, SEG_STATUS, SEG_ATIME, SEG_DTIME, SEG_CTIME, SEG_CPID, SEG_LPID, SEG_BROKERED,
     SEG_INSTANCE, SEG_CREATED, SEG_CREATOR, SEG_CREATORPID, SEG_LEASES, SEG_PINNED, SEG_LIFETIME,
-    SEG_TTL, SEG_LINGER, SEG_EXPIRES, SEG_DECLARED, SEG_COUNT
+    SEG_TTL, SEG_LINGER, SEG_EXPIRES, SEG_DECLARED, SEG_KIND, SEG_RING, SEG_STATE, SEG_MAXMESSAGE,
+    SEG_MESSAGES, SEG_TAG, SEG_TYPEVERSION, SEG_READERS, SEG_WRITERS, SEG_SENT, SEG_LOST, SEG_COUNT
 };
 
 /* Rows that differ in what is shown by default only. */
@@ -50,11 +51,28 @@ enum segment_column {
     [SEG_LINGER] = {"LINGER", COLUMN_NUMBER, all, "seconds that it outlives its last lease"},     \
     [SEG_EXPIRES] = {"EXPIRES", COLUMN_TEXT, all, "when it is removed unless it is used"},        \
     [SEG_DECLARED] = {"DECLARED", COLUMN_BOOL, all, "is it in shmd.conf?"},                       \
+    [SEG_KIND] = {"KIND", COLUMN_TEXT, all, "channel or segment"},                                \
+    [SEG_RING] = {"RING", COLUMN_TEXT, false, "a channel's: reliable, broadcast; many, hold, one"},\
+    [SEG_STATE] = {"STATE", COLUMN_TEXT, false, "vacant, writing, closed or died: its writer"},   \
+    [SEG_MAXMESSAGE] = {"MAXMESSAGE", COLUMN_SIZE, false, "longest message"},                     \
+    [SEG_MESSAGES] = {"MESSAGES", COLUMN_NUMBER, false, "messages of that length that it holds"}, \
+    [SEG_TAG] = {"TAG", COLUMN_TEXT, false, "type of the messages"},                              \
+    [SEG_TYPEVERSION] = {"TYPEVERSION", COLUMN_NUMBER, false, "version of the type"},             \
+    [SEG_READERS] = {"READERS", COLUMN_NUMBER, false, "readers now"},                             \
+    [SEG_WRITERS] = {"WRITERS", COLUMN_NUMBER, false, "writers now"},                             \
+    [SEG_SENT] = {"SENT", COLUMN_NUMBER, false, "messages sent since it was made"},               \
+    [SEG_LOST] = {"LOST", COLUMN_NUMBER, false, "messages that its readers of now have lost"},    \
     [SEG_COUNT] = {NULL, COLUMN_TEXT, false, NULL},                                               \
 }
 
 /* One line of a table that has the columns above. `brokered` is the text of that column. */
 void segment_line(struct table *t, const struct shmd_status *status, const char *brokered);
+
+/*
+ * The columns of a channel, where they are printed and the channel may be read; of anything else
+ * they stay empty.
+ */
+void segment_channel(struct table *t, struct shmd *s, const struct shmd_status *status);
 
 /* Pages of this machine that `size` bytes take, and their bytes. */
 uint64_t segment_pages(uint64_t size);

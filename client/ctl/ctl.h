@@ -25,6 +25,7 @@ enum {
     CTL_NOT_PERMITTED = 4,
     CTL_NO_BROKER = 5,
     CTL_TIMED_OUT = 6,
+    CTL_WRITER_DIED = 7,
 };
 
 struct ctl_option {
@@ -48,7 +49,7 @@ struct column {
     bool shown; /* without --output */
     const char *help;
 };
-#define COLUMNS_MAX 40
+#define COLUMNS_MAX 64
 
 struct ctl;
 
@@ -61,6 +62,7 @@ struct command {
     const struct column *columns;     /* ends with an empty one; NULL: prints no table */
     int operands_min, operands_max;   /* max -1: any number */
     bool json_lines;                  /* takes --json, though it prints no table */
+    bool raw_lines;                   /* likewise --raw */
     int (*run)(struct ctl *ctl, int argc, char **argv);
 };
 
@@ -81,7 +83,7 @@ struct ctl {
 extern const struct command command_create, command_open, command_attach, command_detach,
     command_stat, command_set, command_rm, command_list, command_limits, command_usage,
     command_ping, command_status, command_write, command_read, command_dump, command_who,
-    command_watch, command_fsck;
+    command_watch, command_fsck, command_pub, command_sub, command_top;
 extern const struct command *const ctl_commands[]; /* ends with NULL */
 
 /* main.c */

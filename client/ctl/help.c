@@ -25,7 +25,8 @@ static void print_codes(void)
     printf("\nExit codes:\n"
            "  0 done             3 no such segment     5 no broker to talk to\n"
            "  1 failed           4 not permitted       6 timed out\n"
-           "  2 wrong usage      attach with a command: what that exits with\n");
+           "  2 wrong usage      7 sub: the writer died\n"
+           "  attach with a command: what that exits with\n");
 }
 
 void help_general(void)

@@ -11,7 +11,8 @@ const struct command *const ctl_commands[] = {
     &command_create, &command_open,   &command_attach, &command_detach, &command_stat,
     &command_set,    &command_rm,     &command_list,   &command_who,    &command_watch,
     &command_limits, &command_usage,  &command_ping,   &command_status, &command_fsck,
-    &command_write,  &command_read,   &command_dump,
+    &command_write,  &command_read,   &command_dump,   &command_pub,    &command_sub,
+    &command_top,
     NULL,
 };
 

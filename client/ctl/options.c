@@ -141,9 +141,11 @@ static void add_options(struct getopt_input *in, const struct ctl_option *option
     }
 }
 
-static bool only_json(const struct ctl *ctl)
+/* Of a table's options, does the command take all that were given? */
+static bool takes(const struct ctl *ctl)
 {
-    return ctl->json && !ctl->noheadings && !ctl->output && !ctl->bytes && !ctl->raw;
+    return (!ctl->json || ctl->command->json_lines) && (!ctl->raw || ctl->command->raw_lines) &&
+           !ctl->noheadings && !ctl->output && !ctl->bytes;
 }
 
 static void check_command_line(struct ctl *ctl, int argc)
@@ -151,7 +153,7 @@ static void check_command_line(struct ctl *ctl, int argc)
     const struct command *command = ctl->command;
     int operands = argc - optind;
 
-    if (ctl->table_option && !command->columns && !(command->json_lines && only_json(ctl)))
+    if (ctl->table_option && !command->columns && !takes(ctl))
         ctl_usage(ctl, "--%s has no meaning here", ctl->table_option);
     if (operands < command->operands_min)
         ctl_usage(ctl, "an operand is missing");

@@ -4,6 +4,7 @@
 #include <sys/ipc.h>
 
 #include "columns.h"
+#include "create_options.h"
 #include "parse.h"
 
 enum {
@@ -59,55 +60,26 @@ static int32_t arg_ftok(const struct ctl *ctl)
 }
 
 enum {
-    NEW_SIZE = OPTION_LONG, NEW_MODE, NEW_GROUP, NEW_EXCLUSIVE, NEW_KEY, NEW_FTOK, NEW_NORESERVE,
-    NEW_LIFETIME, NEW_TTL, NEW_LINGER,
+    NEW_SIZE = OPTION_LONG, NEW_EXCLUSIVE, NEW_KEY, NEW_FTOK, NEW_NORESERVE,
 };
 
 static const struct ctl_option create_options[] = {
     {"size", NEW_SIZE, "SIZE", "bytes, as 4096, 64K or 1GiB; needed"},
-    {"mode", NEW_MODE, "MODE", "permissions in octal (default: the broker's, 0600)"},
-    {"group", NEW_GROUP, "GROUP", "a group you are in (default: your own)"},
     {"exclusive", NEW_EXCLUSIVE, NULL, "fail where the name exists (IPC_EXCL)"},
     {"key", NEW_KEY, "KEY", "a fixed System V key, as 0x1234"},
     {"ftok", NEW_FTOK, "PATH:ID", "the key that ftok(3) makes of a file and an ID"},
     {"noreserve", NEW_NORESERVE, NULL, "commit memory page by page as touched (SHM_NORESERVE)"},
-    {"lifetime", NEW_LIFETIME, "LIFETIME", "persistent, ephemeral or ttl (default: the broker's)"},
-    {"ttl", NEW_TTL, "TIME", "remove it once unused for so long: 90, 30s, 10m, 2h, 7d"},
-    {"linger", NEW_LINGER, "TIME", "what an ephemeral one outlives its last holder"},
+    CREATE_OPTIONS,
     {0},
 };
-
-static uint32_t arg_lifetime(const struct ctl *ctl)
-{
-    if (strcmp(optarg, "persistent") == 0)
-        return SHMD_PERSISTENT;
-    if (strcmp(optarg, "ephemeral") == 0)
-        return SHMD_EPHEMERAL;
-    if (strcmp(optarg, "ttl") == 0)
-        return SHMD_TTL;
-    ctl_usage(ctl, "--lifetime: '%s' is not persistent, ephemeral or ttl", optarg);
-}
-
-/* --ttl and --linger say which lifetime is meant, as only one has each. */
-static void check_lifetime(const struct ctl *ctl, struct shmd_create_options *o, bool ttl,
-                           bool linger)
-{
-    if (o->lifetime == SHMD_LIFETIME_DEFAULT && (ttl || linger))
-        o->lifetime = ttl ? SHMD_TTL : SHMD_EPHEMERAL;
-    if (ttl && o->lifetime != SHMD_TTL)
-        ctl_usage(ctl, "--ttl is for --lifetime ttl");
-    if (linger && o->lifetime != SHMD_EPHEMERAL)
-        ctl_usage(ctl, "--linger is for --lifetime ephemeral");
-    if (o->lifetime == SHMD_TTL && o->ttl == 0)
-        ctl_usage(ctl, ttl ? "--ttl is at least one second" : "--lifetime ttl needs --ttl");
-}
 
 static int run_create(struct ctl *ctl, int argc, char **argv)
 {
     struct shmd_create_options options = SHMD_CREATE_INIT;
     struct shmd_segment segment;
     uint64_t size = 0;
-    bool sized = false, ttl = false, linger = false;
+    struct create_given given = {0};
+    bool sized = false;
     int c;
 
     while ((c = ctl_getopt(ctl, argc, argv)) != -1) {
@@ -118,28 +90,11 @@ static int run_create(struct ctl *ctl, int argc, char **argv)
             size = arg_size(ctl, "size");
             sized = true;
             break;
-        case NEW_MODE:
-            options.mode = arg_mode(ctl, "mode");
-            break;
-        case NEW_GROUP:
-            options.gid = arg_group(ctl, "group");
-            break;
         case NEW_EXCLUSIVE:
             options.flags |= SHMD_EXCLUSIVE;
             break;
         case NEW_NORESERVE:
             options.flags |= SHMD_NORESERVE;
-            break;
-        case NEW_LIFETIME:
-            options.lifetime = arg_lifetime(ctl);
-            break;
-        case NEW_TTL:
-            options.ttl = arg_duration(ctl, "ttl");
-            ttl = true;
-            break;
-        case NEW_LINGER:
-            options.linger = arg_duration(ctl, "linger");
-            linger = true;
             break;
         case NEW_KEY:
         case NEW_FTOK:
@@ -147,11 +102,13 @@ static int run_create(struct ctl *ctl, int argc, char **argv)
             if (key && key != options.key)
                 ctl_usage(ctl, "two different keys are asked for");
             break;
+        default:
+            create_option(ctl, c, &options, &given);
         }
     }
     if (!sized)
         ctl_usage(ctl, "--size is missing");
-    check_lifetime(ctl, &options, ttl, linger);
+    create_options_check(ctl, &options, &given);
 
     const char *name = argv[optind];
     int r = ctl_connect(ctl);

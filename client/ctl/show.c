@@ -4,9 +4,16 @@
 #include <sys/shm.h>
 
 #include "columns.h"
+#include "members.h"
 
 static const struct column stat_columns[] = SEGMENT_COLUMNS(true, true);
 static const struct column list_columns[] = SEGMENT_COLUMNS(true, false);
+
+/* With --output only what it names. */
+static bool shows_members(const struct ctl *ctl, const struct shmd_status *status)
+{
+    return status->flags & SHMD_CHANNEL && (!ctl->output || *ctl->output == '+');
+}
 
 static int run_stat(struct ctl *ctl, int argc, char **argv)
 {
@@ -20,16 +27,23 @@ static int run_stat(struct ctl *ctl, int argc, char **argv)
     r = shmd_stat(ctl->shmd, name, &status, ctl->timeout_ms);
     if (r < 0)
         return ctl_fail(ctl, name, r);
+    for (unsigned i = SEG_RING; i <= SEG_LOST && status.flags & SHMD_CHANNEL; i++)
+        table_show(ctl, i);
     table_init(&t, ctl, "segment");
     segment_line(&t, &status, *status.segment.name ? "yes" : "no");
-    return table_print(&t, true);
+    segment_channel(&t, ctl->shmd, &status);
+    return shows_members(ctl, &status) ? members_print(ctl, &t, status.segment.name)
+                                       : table_print(&t, true);
 }
 
 const struct command command_stat = {
     .name = "stat",
     .synopsis = "SEGMENT",
     .help = "Show all that kernel and broker know of a segment (IPC_STAT)",
-    .details = "With --noheadings only the values are printed, one on a line.",
+    .details =
+        "With --noheadings only the values are printed, one on a line. Of a channel that may be\n"
+        "read its columns, from RING on, are shown too, and unless --output says what to show,\n"
+        "its members: one a line, below an empty one. In JSON they are \"members\".",
     .columns = stat_columns,
     .operands_min = 1,
     .operands_max = 1,
@@ -121,6 +135,7 @@ static int print_listing(struct ctl *ctl, const struct listing *l, int registry_
         const char *other = st->segment.shmid == registry_shmid ? "registry" : "no";
 
         segment_line(&t, st, i < l->brokered ? "yes" : other);
+        segment_channel(&t, ctl->shmd, st);
     }
     return table_print(&t, false);
 }

@@ -23,7 +23,8 @@ static int run_ping(struct ctl *ctl, int argc, char **argv)
     r = shmd_ping(ctl->shmd, ctl->timeout_ms);
     if (r < 0)
         return ctl_fail(ctl, NULL, r);
-    printf("shmd %d answered in %lld us\n", (int)broker.pid, (long long)(clock_ns(CLOCK_MONOTONIC) - start) / 1000);
+    printf("shmd %d answered in %lld us\n", (int)broker.pid,
+           (long long)(clock_ns(CLOCK_MONOTONIC) - start) / 1000);
     return CTL_DONE;
 }
 

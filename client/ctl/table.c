@@ -246,6 +246,26 @@ void table_group(struct table *t, unsigned column, gid_t gid)
     table_text(t, column, "%s", t->group.text);
 }
 
+/* It may be anything. */
+void table_command(struct table *t, unsigned column, pid_t pid)
+{
+    char path[64], command[64];
+
+    if (!table_wants(t, column))
+        return;
+    snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+
+    _cleanup_fclose_ FILE *f = fopen(path, "re");
+
+    if (!f || !fgets(command, sizeof(command), f))
+        return;
+    command[strcspn(command, "\n")] = 0;
+    for (char *c = command; *c; c++)
+        if (*c < ' ' || *c > '~')
+            *c = '?';
+    table_text(t, column, "%s", command);
+}
+
 /* Lay the only row of `from` down: its columns become lines. */
 static struct libscols_table *turn(const struct ctl *ctl, struct libscols_table *from)
 {
@@ -272,6 +292,46 @@ fail:
     return NULL;
 }
 
+/* libsmartcols prints nothing at all for an empty table, which is no JSON. */
+static char *empty_json(const struct table *t)
+{
+    char *text;
+
+    return asprintf(&text, "{\"%s\": []}\n", scols_table_get_name(t->scols)) < 0 ? NULL : text;
+}
+
+char *table_steal(struct table *t)
+{
+    char *text = NULL;
+
+    if (!t->error && t->ctl->json && scols_table_is_empty(t->scols))
+        text = empty_json(t);
+    else if (!t->error && scols_print_table_to_string(t->scols, &text) < 0)
+        text = NULL;
+    scols_unref_table(t->scols);
+    t->scols = NULL;
+    return text;
+}
+
+/* In JSON no string has a newline in it: one ends a line, and the next one is indented. */
+int table_print_line(struct table *t)
+{
+    _cleanup_free_ char *text = table_steal(t);
+
+    if (!text)
+        return ctl_fail_errno(t->ctl, NULL, -ENOMEM);
+    for (const char *c = text; *c; c++)
+        if (*c != '\n') {
+            putchar(*c);
+        } else {
+            if (c > text && c[-1] == ',')
+                putchar(' ');
+            c += strspn(c + 1, " ");
+        }
+    putchar('\n');
+    return CTL_DONE;
+}
+
 int table_print(struct table *t, bool upright)
 {
     if (!t->error && upright && !t->ctl->json) {
@@ -284,9 +344,8 @@ int table_print(struct table *t, bool upright)
             t->error = ENOMEM;
         }
     }
-    /* libsmartcols prints nothing at all for an empty table, which is no JSON. */
     if (!t->error && t->ctl->json && scols_table_is_empty(t->scols))
-        printf("{\"%s\": []}\n", scols_table_get_name(t->scols));
+        printf("{\"%s\": []}\n", scols_table_get_name(t->scols)); /* see empty_json() */
     else if (!t->error)
         t->error = -scols_print_table(t->scols);
     scols_unref_table(t->scols);

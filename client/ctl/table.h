@@ -51,6 +51,13 @@ void table_time(struct table *t, unsigned column, int64_t seconds); /* ISO 8601;
 void table_mode(struct table *t, unsigned column, unsigned mode);   /* rw-r----- */
 void table_user(struct table *t, unsigned column, uid_t uid);       /* the login, or the number */
 void table_group(struct table *t, unsigned column, gid_t gid);
+void table_command(struct table *t, unsigned column, pid_t pid);    /* what it calls itself */
+
+/* Free it, and make a text of it that the caller frees. NULL: there is no memory for that. */
+char *table_steal(struct table *t);
+
+/* Print as JSON on one line, and free. Returns the exit code. */
+int table_print_line(struct table *t);
 
 /*
  * Print and free. `upright`: the only row as lines of a column's name and its value; without

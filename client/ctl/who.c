@@ -36,26 +36,6 @@ struct holders {
     uint64_t mappings; /* of those that can */
 };
 
-/* What a process calls itself: it may be anything. */
-static void put_command(struct table *t, pid_t pid)
-{
-    char path[64], command[64];
-
-    if (!table_wants(t, WHO_COMMAND))
-        return;
-    snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
-
-    _cleanup_fclose_ FILE *f = fopen(path, "re");
-
-    if (!f || !fgets(command, sizeof(command), f))
-        return;
-    command[strcspn(command, "\n")] = 0;
-    for (char *c = command; *c; c++)
-        if (*c < ' ' || *c > '~')
-            *c = '?';
-    table_text(t, WHO_COMMAND, "%s", command);
-}
-
 static void put_holder(struct holders *h, pid_t pid, uid_t uid, const char *access, bool told)
 {
     struct table *t = &h->table;
@@ -64,7 +44,7 @@ static void put_holder(struct holders *h, pid_t pid, uid_t uid, const char *acce
     table_number(t, WHO_PID, (unsigned)pid);
     table_user(t, WHO_USER, uid);
     table_number(t, WHO_UID, uid);
-    put_command(t, pid);
+    table_command(t, WHO_COMMAND, pid);
     table_text(t, WHO_ACCESS, "%s", access);
     table_bool(t, WHO_TOLD, told);
 }

@@ -92,7 +92,7 @@ static const char *take_value(struct options *o, int opt)
         return NULL;
     case OPT_SIZE:
         if (parse_size(optarg, &v) < 0 || !v || v > MESSAGE_SIZE_MAX)
-            return "--size: not a number of bytes from 1 to 1GiB";
+            return "--size: not a number of bytes from 1 to 512MiB";
         o->size = (uint32_t)v;
         return NULL;
     case OPT_TIMEOUT:

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MESSAGE_SIZE_MAX (1u << 30)
+#define MESSAGE_SIZE_MAX (512u << 20)
 
 enum exit_code {
     EXIT_OK = 0,

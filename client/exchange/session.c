@@ -3,7 +3,9 @@
 
 #include <poll.h>
 #include <string.h>
+#include <sys/shm.h>
 
+#include "lib/deadline.h"
 #include "log.h"
 #include "paths.h"
 #include "starter.h"
@@ -13,6 +15,11 @@
 #define START_MS 10000  /* for a private broker to be found or started */
 #define AGAIN_MS 10     /* while another one is on its way up or down */
 #define TRIES 1000      /* at a name whose channel is gone whenever it is looked at */
+#define LOOK_MS 2000    /* while waiting: look this often whether the channel was removed */
+#define RING_MAX (64u << 20)
+#define MESSAGES_MAX 64u /* unless these have more than RING_MAX bytes */
+#define TAG "shm_write"
+#define AGAIN (-1) /* beside exit codes: the channel has gone, or is about to; look anew */
 
 /* For one request; 0 does not wait for the other side, but for the broker's reply. */
 static int request_ms(const struct session *s)
@@ -34,7 +41,7 @@ static int say_unreachable(const struct session *s, int error)
 
 static int connect_private(struct session *s)
 {
-    int64_t deadline = deadline_in(START_MS);
+    struct deadline d = {.timeout_ms = START_MS};
     char path[SOCKET_PATH_MAX];
     int r = socket_private(path, true);
 
@@ -44,7 +51,7 @@ static int connect_private(struct session *s)
         return EXIT_NO_BROKER;
     }
     for (;;) {
-        r = shmd_connect(&s->shmd, path, deadline_left_ms(deadline));
+        r = shmd_connect(&s->shmd, path, deadline_left_ms(&d));
         if (r >= 0)
             return EXIT_OK;
         /* Not there, left over, or just ending itself: all else a new one would not better. */
@@ -53,12 +60,12 @@ static int connect_private(struct session *s)
             return r == -ETIMEDOUT ? EXIT_TIMEOUT : EXIT_NO_BROKER;
         }
         s->shmd = shmd_disconnect(s->shmd);
-        r = starter_run(deadline);
+        r = starter_run(&d);
         if (r == -EAGAIN)
             poll(NULL, 0, AGAIN_MS);
         else if (r < 0)
             return EXIT_NO_BROKER;
-        if (deadline_left_ms(deadline) == 0) {
+        if (deadline_left_ms(&d) == 0) {
             log_error("no private broker gets ready at %s", path);
             return EXIT_NO_BROKER;
         }
@@ -87,245 +94,288 @@ static int say_broker(const struct session *s, int error)
 
 int session_explain(const struct session *s, int error, const char *doing)
 {
-    const char *name = s->at.segment.name[0] ? s->at.segment.name : s->options.name;
+    const char *name = s->segment.name[0] ? s->segment.name : s->options.name;
 
     switch (error) {
     case -ETIMEDOUT:
         log_error("%s: timed out after %g s %s", name, s->options.timeout_ms / 1000.0, doing);
         return EXIT_TIMEOUT;
     case -EPROTO:
+    case -EPROTOTYPE:
         log_error("%s is not a channel of shm_write, or somebody has damaged it", name);
         break;
-    case -ENOSYS:
-        log_error("this kernel has no futex_waitv: Linux 5.16 or later is needed");
-        break;
     case -EIDRM:
-        log_error("%s was removed while nobody was reading it", name);
+        log_error("%s was removed while nobody else had it", name);
         break;
     default:
-        log_error("%s: %s %s", name, strerror(-error), doing);
+        log_error("%s", shmd_error(s->shmd));
         break;
     }
     return EXIT_FAILED;
 }
 
-static void detach(struct session *s)
+int session_look(struct session *s)
 {
-    role_release(&s->channel.role);
-    if (s->at.address)
-        shmd_detach(s->shmd, &s->at);
+    int r = shmd_channel_stat(s->shmd, s->segment.name, &s->status, NULL, NULL, request_ms(s));
+
+    if (r == -ENOENT || (r == 0 && s->status.segment.instance != s->segment.instance))
+        return -EIDRM;
+    return r;
+}
+
+/* Its writer is through or dead, and all was read. */
+static bool is_over(const struct session *s)
+{
+    return (s->status.state == SHMD_CHANNEL_CLOSED || s->status.state == SHMD_CHANNEL_DIED) &&
+           s->status.unread == 0;
+}
+
+static void leave(struct session *s)
+{
+    s->writer = shmd_writer_close(s->writer);
+    s->reader = shmd_reader_close(s->reader);
+}
+
+static int say_remove(const struct session *s, int r)
+{
+    if (r == 0 || r == -EBUSY || r == -ENOENT || r == -EIDRM)
+        return EXIT_OK;
+    log_error("cannot remove %s: %s", s->segment.name, shmd_error(s->shmd));
+    return r == -ETIMEDOUT ? EXIT_TIMEOUT : EXIT_FAILED;
 }
 
 int session_remove(struct session *s)
 {
-    char id[32];
-
-    snprintf(id, sizeof(id), "id:%d", s->at.segment.shmid);
-
-    /* As long as this process is attached the id cannot come to mean another segment. */
-    int r = shmd_remove(s->shmd, id, NULL, request_ms(s));
-
-    if (r >= 0 || r == -ENOENT || r == -EIDRM)
-        return EXIT_OK;
-    log_error("cannot remove %s: %s", s->at.segment.name, shmd_error(s->shmd));
-    return r == -ETIMEDOUT ? EXIT_TIMEOUT : EXIT_FAILED;
+    return say_remove(s, shmd_channel_remove(s->shmd, &s->segment, request_ms(s)));
 }
 
-/* Remove what is over, so that the name is free: EXIT_OK, and look for the name again. */
+int session_remove_if_over(struct session *s)
+{
+    leave(s);
+    return session_look(s) == 0 && s->status.readers + s->status.writers == 0 && is_over(s)
+               ? session_remove(s)
+               : EXIT_OK;
+}
+
+/* Remove what is over, so that the name is free. EXIT_OK: somebody has joined it meanwhile. */
 static int clear_away(struct session *s)
 {
-    int code = session_remove(s);
+    int r = shmd_channel_remove(s->shmd, &s->segment, request_ms(s));
+    int code = say_remove(s, r);
 
-    detach(s);
+    if (r == -EBUSY)
+        return EXIT_OK;
+    leave(s);
+    return code == EXIT_OK ? AGAIN : code;
+}
+
+static int open_failed(struct session *s, int r)
+{
+    int code = AGAIN;
+
+    if (r == -EPROTOTYPE || r == -EPROTO)
+        code = session_explain(s, r, "");
+    else if (r != -ENOENT && r != -EIDRM)
+        code = say_broker(s, r);
+    leave(s);
     return code;
 }
 
-/* 1: attached and bound; 0: the name was removed meanwhile; negative: an exit code, negated. */
-static int attach(struct session *s)
+static int look_later(void)
 {
-    int r = shmd_attach(s->shmd, s->options.name, 0, NULL, &s->at, request_ms(s));
+    poll(NULL, 0, AGAIN_MS);
+    return AGAIN;
+}
 
-    if (r == -ENOENT || r == -EIDRM)
-        return 0;
+/* Somebody has the place, or had it a moment ago. A reader of what is over is about to go. */
+static int meet_another(struct session *s, const char *kind)
+{
+    bool writer = strcmp(kind, "writer") == 0;
+    int r = session_look(s);
+
     if (r < 0)
-        return -say_broker(s, r);
-    r = channel_bind(&s->channel, s->at.address, s->at.size, s->at.segment.shmid);
-    return r < 0 ? -session_explain(s, r, "") : 1;
+        return open_failed(s, r);
+    if (writer ? s->status.writers > 0 : s->status.readers > 0 && !is_over(s)) {
+        log_error("another %s is at work on %s", kind, s->segment.name);
+        return EXIT_FAILED;
+    }
+    return look_later();
 }
 
-/* What the writer may do with a channel that is not new. *again: it is out of the way. */
-static int meet_used(struct session *s, uint32_t state, bool *again)
+/*
+ * By its shmid: then what session_look() finds afterwards under the name is what was joined, as the
+ * shmid of what is attached cannot come to mean another segment. 0, -errno.
+ */
+static int become(struct session *s, bool writer)
 {
-    struct channel *c = &s->channel;
-    const char *name = s->at.segment.name;
+    struct shmd_member_options member = SHMD_MEMBER_INIT;
+    char id[32];
+    int r;
 
-    if (state == CHANNEL_READY && role_held(atomic_load(&c->header->writer))) {
-        log_error("another writer is at work on %s", name);
-        return EXIT_FAILED;
-    }
-    if (state == CHANNEL_READY || state == CHANNEL_CLOSED) {
-        uint32_t unread = channel_unread(c);
-
-        if (unread && role_held(atomic_load(&c->header->reader))) {
-            log_error("%s holds %u message%s that a reader is still reading", name, unread,
-                      unread == 1 ? "" : "s");
-            return EXIT_FAILED;
-        }
-        if (unread) {
-            log_error("%s holds %u message%s that nobody has read; read them with shm_read, or "
-                      "remove it with: shmctl-client rm %s",
-                      name, unread, unread == 1 ? "" : "s", name);
-            return EXIT_FAILED;
-        }
-        channel_step(c, state, state == CHANNEL_READY ? CHANNEL_DROPPED : CHANNEL_DONE);
-    }
-    *again = true;
-    return clear_away(s);
+    snprintf(id, sizeof(id), "id:%d", s->segment.shmid);
+    member.tag = TAG;
+    r = writer ? shmd_writer_open(&s->writer, s->shmd, id, &member, request_ms(s))
+               : shmd_reader_open(&s->reader, s->shmd, id, &member, request_ms(s));
+    return r == 0 ? session_look(s) : r;
 }
 
-static int begin(struct session *s, uint32_t slots, bool *again)
+static int refuse_unread(struct session *s)
 {
-    struct channel *c = &s->channel;
-    uint32_t writer = atomic_load(&c->header->writer);
-    int r = channel_start(c, s->options.size, slots);
+    unsigned long long n = s->status.unread;
+    const char *name = s->segment.name, *plural = n == 1 ? "" : "s";
 
-    switch (r) {
-    case 0:
-        return EXIT_OK;
-    case -EBUSY:
-        log_error("another writer is at work on %s", s->at.segment.name);
+    leave(s);
+    if (s->status.readers)
+        log_error("%s holds %llu message%s that a reader is still reading", name, n, plural);
+    else
+        log_error("%s holds %llu message%s that nobody has read; read them with shm_read, or "
+                  "remove it with: shmctl-client rm %s", name, n, plural, name);
+    return EXIT_FAILED;
+}
+
+/* This process is the writer of an empty channel, whose ring is another than it needs. */
+static int replace(struct session *s)
+{
+    int code = clear_away(s);
+
+    if (code == EXIT_OK) {
+        log_error("%s was made for messages of up to %u bytes, and a reader is at work on it",
+                  s->segment.name, s->status.options.max_message);
+        leave(s);
         return EXIT_FAILED;
-    case -ESTALE:
-        detach(s);
-        *again = true;
-        return EXIT_OK;
-    case -ENOSPC:
-        if (writer & FUTEX_OWNER_DIED) { /* it was begun by a writer, and nothing is in it */
-            channel_step(c, CHANNEL_NEW, CHANNEL_DROPPED);
-            *again = true;
-            return clear_away(s);
-        }
-        log_error("%s has %llu bytes: too few for a message of %u; remove it with: "
-                  "shmctl-client rm %s",
-                  s->at.segment.name, (unsigned long long)s->at.size, s->options.size,
-                  s->at.segment.name);
-        return EXIT_FAILED;
-    default:
-        return session_explain(s, r, "while starting");
     }
+    return code;
+}
+
+static int find_and_write(struct session *s)
+{
+    const struct options *o = &s->options;
+    struct shmd_channel_options c = SHMD_CHANNEL_INIT;
+    uint32_t most = MAX(MIN(RING_MAX / o->size, MESSAGES_MAX), 1u);
+    bool other;
+    int r;
+
+    c.flags = SHMD_HOLD | SHMD_ONE_READER;
+    c.max_message = o->size;
+    c.messages = o->count && o->count < most ? (uint32_t)o->count : most;
+    c.members = 2;
+    strcpy(c.tag, TAG);
+    r = shmd_channel_create(s->shmd, o->name, &c, &s->segment, request_ms(s));
+    other = r == -EPROTOTYPE;
+    if (other)
+        r = shmd_open(s->shmd, o->name, 0, &s->segment, request_ms(s));
+    if (r == 0)
+        r = session_look(s);
+    /* Before joining: that its writer died is to be left for who reads the rest. */
+    if (r == 0 && s->status.state != SHMD_CHANNEL_WRITING && s->status.unread > 0)
+        return refuse_unread(s);
+    /* Its last reader is about to take the end: what is written now would come before that. */
+    if (r == 0 && is_over(s) && s->status.readers > 0)
+        return look_later();
+    if (r == 0)
+        r = become(s, true);
+    if (r == -EBUSY || r == -EUSERS)
+        return meet_another(s, "writer");
+    if (r < 0)
+        return open_failed(s, r);
+    if (s->status.unread > 0)
+        return refuse_unread(s);
+    return other ? replace(s) : EXIT_OK;
 }
 
 int session_open_writer(struct session *s)
 {
-    struct options *o = &s->options;
-    struct shmd_create_options options = SHMD_CREATE_INIT;
-    uint32_t slots = channel_slots(o->size, o->count);
-    int tries = 0;
-    bool again;
+    for (int tries = 0; tries < TRIES; tries++) {
+        int code = find_and_write(s);
 
-    options.flags = SHMD_EXCLUSIVE;
-    do {
-        int r = shmd_create(s->shmd, o->name, channel_bytes(o->size, slots), &options, NULL,
-                            request_ms(s));
-
-        if (r < 0 && r != -EEXIST)
-            return say_broker(s, r);
-        if (++tries > TRIES) {
-            log_error("%s: somebody removes it again and again", o->name);
-            return EXIT_FAILED;
-        }
-        r = attach(s);
-        if (r < 0)
-            return -r;
-        again = r == 0;
-        if (again)
-            continue;
-
-        uint32_t state = channel_state(&s->channel);
-        int code = state == CHANNEL_NEW ? begin(s, slots, &again) : meet_used(s, state, &again);
-
-        if (code != EXIT_OK)
+        if (code != AGAIN)
             return code;
-    } while (again);
-    return EXIT_OK;
+    }
+    log_error("%s: its last reader does not go, or somebody removes it again and again",
+              s->options.name);
+    return EXIT_FAILED;
 }
 
-/* Somebody else is the reader. *again: of a channel that is over, so wait for the next one. */
-static int meet_reader(struct session *s, int64_t deadline, bool *again)
+static int find_and_read(struct session *s, struct deadline *d)
 {
-    struct channel *c = &s->channel;
-    uint32_t reader = atomic_load(&c->header->reader);
-    uint32_t state = channel_state(c);
+    int r = shmd_open(s->shmd, s->options.name, SHMD_WAIT, &s->segment, deadline_left_ms(d));
 
-    if (role_held(reader) && (state != CHANNEL_CLOSED || channel_unread(c) != 0)) {
-        log_error("another reader is at work on %s", s->at.segment.name);
-        return EXIT_FAILED;
-    }
-
-    int r = role_held(reader) ? channel_wait_done(c, reader, deadline) : 0;
-
-    if (r < 0)
-        return session_explain(s, r, "waiting for a writer");
-    detach(s);
-    *again = true;
-    return EXIT_OK;
-}
-
-static int join(struct session *s, int64_t deadline, bool *again)
-{
-    struct channel *c = &s->channel;
-    uint32_t state = channel_state(c);
-
-    if (state == CHANNEL_DONE || state == CHANNEL_DROPPED) {
-        *again = true;
-        return clear_away(s);
-    }
-
-    int r = channel_join(c);
-
-    if (r == -EBUSY)
-        return meet_reader(s, deadline, again);
+    if (r == -ETIMEDOUT || (r == -ENOENT && deadline_left_ms(d) == 0))
+        return session_explain(s, -ETIMEDOUT, "waiting for a writer");
     if (r == 0)
-        r = channel_wait_ready(c, deadline);
-    if (r == -EOWNERDEAD) /* before it had written anything: nothing to tell of */
-        channel_step(c, CHANNEL_NEW, CHANNEL_DROPPED);
-    if (r == -EOWNERDEAD || r == -ESTALE) {
-        *again = true;
-        return clear_away(s);
-    }
-    return r < 0 ? session_explain(s, r, "waiting for a writer") : EXIT_OK;
+        r = become(s, false);
+    if (r == -EBUSY || r == -EUSERS)
+        return meet_another(s, "reader");
+    if (r < 0)
+        return open_failed(s, r);
+    return is_over(s) ? clear_away(s) : EXIT_OK;
 }
 
 int session_open_reader(struct session *s)
 {
-    int64_t deadline = deadline_in(s->options.timeout_ms);
-    bool again;
+    struct deadline d = {.timeout_ms = s->options.timeout_ms};
 
-    do {
-        int r = shmd_open(s->shmd, s->options.name, SHMD_WAIT, NULL, deadline_left_ms(deadline));
+    for (;;) {
+        int code = find_and_read(s, &d);
 
-        if (r == -ETIMEDOUT || (r == -ENOENT && deadline_left_ms(deadline) == 0))
-            return session_explain(s, -ETIMEDOUT, "waiting for a writer");
-        if (r < 0 && r != -EIDRM)
-            return say_broker(s, r);
-        r = attach(s);
-        if (r < 0)
-            return -r;
-        again = r == 0;
-        if (again)
-            continue;
-
-        int code = join(s, deadline, &again);
-
-        if (code != EXIT_OK)
+        if (code != AGAIN)
             return code;
-    } while (again);
-    return EXIT_OK;
+        if (deadline_left_ms(&d) == 0)
+            return session_explain(s, -ETIMEDOUT, "waiting for a writer");
+    }
+}
+
+/* Was it removed, by hand say, with nobody at the other end? Of who is attached, one is shmd. */
+static bool is_abandoned(const struct session *s)
+{
+    struct shmid_ds ds;
+
+    return shmctl(s->segment.shmid, IPC_STAT, &ds) == 0 && ds.shm_perm.mode & SHM_DEST &&
+           ds.shm_nattch <= 2;
+}
+
+static int piece_ms(struct deadline *d)
+{
+    int left = deadline_left_ms(d);
+
+    return left < 0 ? LOOK_MS : MIN(left, LOOK_MS);
+}
+
+/* While nobody is at the other end nothing tells of a removal: waits end in time to look. */
+static bool wait_on(const struct session *s, int *r, struct deadline *d)
+{
+    if (*r != -ETIMEDOUT)
+        return false;
+    if (is_abandoned(s))
+        *r = -EIDRM;
+    return *r == -ETIMEDOUT && deadline_left_ms(d) != 0;
+}
+
+int session_send(struct session *s, const void *bytes, size_t length)
+{
+    struct deadline d = {.timeout_ms = s->options.timeout_ms};
+    int r;
+
+    do
+        r = shmd_send(s->writer, bytes, length, piece_ms(&d));
+    while (wait_on(s, &r, &d));
+    return r;
+}
+
+int session_peek(struct session *s, const void **bytes, size_t *length)
+{
+    struct deadline d = {.timeout_ms = s->options.timeout_ms};
+    int r;
+
+    do
+        r = shmd_peek(s->reader, bytes, length, piece_ms(&d));
+    while (wait_on(s, &r, &d));
+    return r;
 }
 
 void session_close(struct session *s)
 {
-    detach(s);
+    leave(s);
     s->shmd = shmd_disconnect(s->shmd);
 }
 

@@ -1,31 +1,55 @@
 /* SPDX-License-Identifier: MIT */
-/* What both programs do with the broker: connect, find the channel, remove it. */
+/*
+ * What both programs do with the broker and the channel.
+ *
+ * The channel holds what nobody has read (SHMD_HOLD) and has one writer and one reader at a time.
+ * shmd says who that is, who has died, and whether somebody else is a member when it is to be
+ * removed. So nobody removes what another one has entered, and who enters what was removed is told.
+ *
+ * A channel that is over, its writer through or dead and all of it read, is removed by whoever
+ * meets it. Its last user is the reader that takes its end; or, where the reader left before
+ * (--count), the last to go of both: each looks after it has closed.
+ */
 #pragma once
 
-#include "channel.h"
+#include <stdint.h>
+
 #include "options.h"
-#include "shmd.h"
+#include "shmd-channel.h"
 
 struct session {
     struct options options;
     struct shmd *shmd;
-    struct shmd_attachment at;
-    struct channel channel;
+    struct shmd_segment segment;       /* the channel's */
+    struct shmd_channel_status status; /* as last looked at */
+    struct shmd_writer *writer;
+    struct shmd_reader *reader;
 };
 
-/* All return EXIT_OK, or the exit code after a line on stderr. */
+/* All that give an int return EXIT_OK, or the exit code after a line on stderr. */
 int session_connect(struct session *s);
 
-/* Attach a channel, a new one or one that nobody has begun, and become its writer. */
+/* Become the writer of a channel with nothing in it. */
 int session_open_writer(struct session *s);
 
 /* Wait for a channel that is not over yet, and become its reader. */
 int session_open_reader(struct session *s);
 
-/* Remove the very segment that is attached; that it is gone already is as good. */
+/* As shmd_send() and shmd_peek(), with the time limit of --timeout; and -EIDRM: the channel was
+ * removed, and nobody else has it. */
+int session_send(struct session *s, const void *bytes, size_t length);
+int session_peek(struct session *s, const void **bytes, size_t *length);
+
+/* Remove the very channel of this session, unless others are in it. It may be gone already. */
 int session_remove(struct session *s);
 
-/* Tell about a failed channel call. */
+/* Leave the channel; remove it if it is over. */
+int session_remove_if_over(struct session *s);
+
+/* Look at the channel: 0, -EIDRM (it was removed), -errno. */
+int session_look(struct session *s);
+
+/* Tell about a failed call. */
 int session_explain(const struct session *s, int error, const char *doing);
 
 void session_close(struct session *s);

@@ -7,56 +7,45 @@
 #include "util.h"
 #include "streams.h"
 
-static int print_message(const void *bytes, uint32_t length)
+static int print_message(const void *bytes, size_t length)
 {
     fputs("segment contains : \n\"", stdout);
     fwrite(bytes, 1, length, stdout);
-    printf("\"\nReading Process: Shared Memory: Read %u bytes\n", length);
+    printf("\"\nReading Process: Shared Memory: Read %zu bytes\n", length);
     return session_flush();
+}
+
+static int say_died(struct session *s, uint64_t printed)
+{
+    unsigned long long n = session_look(s) == 0 ? s->status.sent : printed;
+
+    log_error("the writer of %s died after %llu message%s", s->segment.name, n, n == 1 ? "" : "s");
+    return EXIT_FAILED;
 }
 
 /* Print all there is. EXIT_OK; *over: by the end, or the writer's death, not by --count. */
 static int read_messages(struct session *s, bool *over)
 {
     const struct options *o = &s->options;
-    struct channel *c = &s->channel;
-    _cleanup_free_ char *bytes = malloc(c->slot_size);
 
-    *over = false;
-    if (!bytes) {
-        log_error("no memory for a message of %u bytes", c->slot_size);
-        return EXIT_FAILED;
-    }
     for (uint64_t number = 0; !o->count || number < o->count; number++) {
-        uint32_t length;
-        int r = channel_peek(c, bytes, &length, deadline_in(o->timeout_ms));
+        const void *bytes;
+        size_t length;
+        int r = session_peek(s, &bytes, &length);
 
         if (r == 0 || r == -EOWNERDEAD)
             *over = true;
         if (r == 0)
             return EXIT_OK;
-        if (r == -EOWNERDEAD) {
-            bool died = atomic_load(&c->header->writer) & FUTEX_OWNER_DIED;
-
-            log_error("the writer of %s %s after %u message%s", s->at.segment.name,
-                      died ? "died" : "gave up", c->cursor, c->cursor == 1 ? "" : "s");
-            return EXIT_FAILED;
-        }
+        if (r == -EOWNERDEAD)
+            return say_died(s, number);
         if (r < 0)
             return session_explain(s, r, "waiting for a message");
         if (print_message(bytes, length) != EXIT_OK)
             return EXIT_FAILED;
-        channel_take(c);
+        shmd_release(s->reader); /* printed and flushed: from now on it counts as read */
     }
     return EXIT_OK;
-}
-
-/* The channel is over: nobody else may take its end. */
-static int end_channel(struct session *s)
-{
-    channel_step(&s->channel, CHANNEL_CLOSED, CHANNEL_DONE);
-    channel_step(&s->channel, CHANNEL_READY, CHANNEL_DROPPED);
-    return s->options.keep ? EXIT_OK : session_remove(s);
 }
 
 static int run(struct session *s)
@@ -72,10 +61,10 @@ static int run(struct session *s)
         puts("Reading Process: Reading Done, Detaching Shared Memory");
         code = session_flush();
     }
-    if (over)
-        end = end_channel(s);
-    else if (code == EXIT_OK && channel_leave(&s->channel, s->options.keep))
+    if (over && !s->options.keep)
         end = session_remove(s);
+    else if (code == EXIT_OK && !s->options.keep)
+        end = session_remove_if_over(s);
     session_close(s);
     if (code != EXIT_OK || end != EXIT_OK)
         return code != EXIT_OK ? code : end;

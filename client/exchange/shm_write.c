@@ -73,8 +73,7 @@ static int write_messages(struct session *s, struct source *from, int64_t length
         if (length == 0)
             break;
 
-        int r = channel_write(&s->channel, from->bytes, (uint32_t)length,
-                              deadline_in(o->timeout_ms));
+        int r = session_send(s, from->bytes, (size_t)length);
 
         if (r < 0)
             return session_explain(s, r, "waiting for a reader");
@@ -100,8 +99,10 @@ static int run(struct session *s, struct source *from)
         code = session_open_writer(s);
     if (code == EXIT_OK)
         code = write_messages(s, from, first);
-    if (code == EXIT_OK && channel_close(&s->channel) && !s->options.keep)
-        code = session_remove(s);
+    if (s->writer && code != EXIT_OK)
+        return code; /* without closing: readers shall not take it for the end of the messages */
+    if (code == EXIT_OK && !s->options.keep)
+        code = session_remove_if_over(s);
     session_close(s);
     if (code != EXIT_OK)
         return code;
@@ -111,7 +112,7 @@ static int run(struct session *s, struct source *from)
 
 int main(int argc, char **argv)
 {
-    struct session s = {0};
+    static struct session s; /* what is not closed is not lost either */
     struct source from = {.fd = -1};
     int code;
 

@@ -9,7 +9,6 @@
 #include <sys/wait.h>
 
 #include "exchange/install_dirs.h"
-#include "futex.h"
 #include "log.h"
 
 #define READY_FD 3
@@ -96,7 +95,7 @@ static int explain_failure(pid_t pid, const char *path)
     return -ECHILD;
 }
 
-int starter_run(int64_t deadline)
+int starter_run(struct deadline *d)
 {
     char path[PATH_MAX];
     int ends[2];
@@ -119,24 +118,15 @@ int starter_run(int64_t deadline)
         return -ECHILD;
     }
 
-    for (;;) {
-        struct pollfd ready = {.fd = from, .events = POLLIN};
-        int r = poll(&ready, 1, deadline_left_ms(deadline));
-        char byte;
+    int r = deadline_poll(from, POLLIN, d);
+    char byte;
 
-        if (r == 0) {
-            log_error("the private broker %s does not get ready", path);
-            return -ETIMEDOUT;
-        }
-        if (r > 0) {
-            ssize_t n = read(from, &byte, 1);
+    if (r == -ETIMEDOUT)
+        log_error("the private broker %s does not get ready", path);
+    if (r < 0)
+        return r;
 
-            if (n == 1)
-                return 0;
-            if (n == 0)
-                return explain_failure(pid, path);
-        }
-        if (errno != EINTR)
-            return -errno;
-    }
+    ssize_t n = read(from, &byte, 1);
+
+    return n == 1 ? 0 : n < 0 ? -errno : explain_failure(pid, path);
 }

@@ -180,6 +180,44 @@ static int map_brokered(struct shmd *s, struct plan *p, struct holding *row, str
     return r == STALE ? gone(s, p) : r;
 }
 
+/* The broker's word on the segment, and nothing else of it. */
+static int ask_what(struct shmd *s, struct plan *p, struct deadline *d)
+{
+    struct target target;
+    int r = handle_target(s, p->name, &target);
+
+    if (r < 0)
+        return r;
+
+    const struct wire_open request = {.target = target.wire, .flags = OPEN_VERIFY};
+    const struct question q = {OP_OPEN, &request, sizeof(request), target.name};
+
+    p->asked = true;
+    return call_opened(s, &q, &p->segment, d);
+}
+
+int attach_unnoticed(struct shmd *s, const char *name, struct shmd_segment *ret, void **mapped,
+                     struct deadline *d)
+{
+    struct plan p = {.name = name, .flags = SHMD_READ_ONLY};
+    int r = directory_find(s, name, &p.segment);
+
+    if (r != 0)
+        r = ask_what(s, &p, d);
+    if (r == 0)
+        r = map(s, &p, false, d);
+    if (r == STALE && !p.asked) {
+        r = ask_what(s, &p, d);
+        if (r == 0)
+            r = map(s, &p, false, d);
+    }
+    if (r == 0) {
+        *ret = p.segment;
+        *mapped = p.mapped;
+    }
+    return r == STALE ? gone(s, &p) : r;
+}
+
 /* Over a connection that was lost, link_restore() announces it with all others. */
 static int announce(struct shmd *s, struct holding *row, struct deadline *d)
 {
@@ -239,10 +277,9 @@ static void give_up(struct shmd *s, const struct plan *p, struct holding *row, i
     lease_end(s, row);
 }
 
-EXPORT int shmd_attach(struct shmd *s, const char *name, unsigned flags, void *address,
-                       struct shmd_attachment *ret, int timeout_ms)
+int attach_until(struct shmd *s, const char *name, unsigned flags, void *address,
+                 struct shmd_attachment *ret, struct deadline *d)
 {
-    struct deadline d = {.timeout_ms = timeout_ms};
     struct plan p = {.name = name, .flags = flags, .address = address};
     struct holding *row;
     bool foreign = false;
@@ -258,13 +295,13 @@ EXPORT int shmd_attach(struct shmd *s, const char *name, unsigned flags, void *a
 
     if (r < 0)
         return r;
-    r = map_brokered(s, &p, row, &d);
+    r = map_brokered(s, &p, row, d);
     if (r == -ENOENT && (flags & SHMD_FOREIGN) && !target_is_name(name)) {
         foreign = true;
-        r = map_foreign(s, &p, &d);
+        r = map_foreign(s, &p, d);
     }
     if (r == 0)
-        r = hold(s, &p, foreign, row, &d);
+        r = hold(s, &p, foreign, row, d);
     if (r < 0) {
         give_up(s, &p, row, r);
         return r;
@@ -277,6 +314,14 @@ EXPORT int shmd_attach(struct shmd *s, const char *name, unsigned flags, void *a
         .segment = p.segment,
     };
     return 0;
+}
+
+EXPORT int shmd_attach(struct shmd *s, const char *name, unsigned flags, void *address,
+                       struct shmd_attachment *ret, int timeout_ms)
+{
+    struct deadline d = {.timeout_ms = timeout_ms};
+
+    return attach_until(s, name, flags, address, ret, &d);
 }
 
 EXPORT int shmd_detach(struct shmd *s, struct shmd_attachment *a)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "handle.h"
+#include "deadline.h"
 
 #include <limits.h>
 #include <poll.h>
 #include <time.h>
+
+#include "util.h"
 
 #define NS_PER_MS 1000000ll
 

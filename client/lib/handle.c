@@ -70,7 +70,7 @@ EXPORT int shmd_connect(struct shmd **ret, const char *socket, int timeout_ms)
     *ret = s;
     if (!s)
         return -ENOMEM;
-    s->fd = -1;
+    s->fd = s->passed = -1;
     if (socket_find(s->socket, socket) < 0)
         return handle_fail(s, -EINVAL, "the path of a socket has at most %d characters",
                            SOCKET_PATH_MAX - 1);

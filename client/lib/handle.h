@@ -6,6 +6,7 @@
 #include <sys/shm.h>
 
 #include "../shmd.h"
+#include "deadline.h"
 #include "name.h"
 #include "paths.h"
 #include "protocol.h"
@@ -13,13 +14,6 @@
 #include "util.h"
 
 #define EXPORT __attribute__((visibility("default")))
-
-/* A call's time limit. Its clock starts at the first wait, so that a call that need not wait does
- * not ask for the time. */
-struct deadline {
-    int timeout_ms; /* -1: none */
-    int64_t at;     /* monotonic nanoseconds; 0: not started */
-};
 
 /* One attachment made through a handle. `number` is its lease's: the row's own number, with a count
  * of the row's uses above it, so that a lease seen once does not come back soon. */
@@ -44,6 +38,7 @@ struct directory {
 
 struct shmd {
     int fd; /* -1: no connection */
+    int passed; /* a descriptor that shmd has sent; -1: none */
     bool established; /* it was connected once, so it reconnects */
     bool welcomed;    /* the handshake of this connection is done */
     uint32_t serial;
@@ -55,6 +50,8 @@ struct shmd {
     struct holding *rows;
     uint32_t rows_size, row_free; /* number of the first free row, 0: none */
     uint32_t leases, ending;
+    struct member *members; /* its channels' */
+    int64_t members_rest;   /* shmd did not answer them: until then they do not connect again */
     uid_t daemon_uid;
     char home[NAMESPACE_SIZE];
     char socket[SOCKET_PATH_MAX];
@@ -78,10 +75,6 @@ struct reply {
 /* An outcome beside 0 and negative errnos: the connection is gone. */
 enum { LINK_LOST = 1 };
 
-/* deadline.c */
-int deadline_left_ms(struct deadline *d); /* as poll() takes it: -1 for ever, 0: it has passed */
-int deadline_poll(int fd, short events, struct deadline *d); /* 0, -ETIMEDOUT, or what poll said */
-
 /* handle.c */
 int handle_fail(struct shmd *s, int error, const char *fmt, ...) SHMD_PRINTF(3, 4);
 int handle_not_connected(struct shmd *s);
@@ -100,6 +93,7 @@ int link_send(struct shmd *s, const void *frames, size_t size, struct deadline *
 int link_receive(struct shmd *s, const struct wire_header *request, struct reply *reply,
                  struct deadline *d);
 int link_broken(struct shmd *s, const char *what);
+bool link_hung_up(const struct shmd *s);
 
 /* Take a reply apart: `size` bytes to `ret`, or its error with its sentence. */
 int reply_take(struct shmd *s, const struct reply *reply, void *ret, size_t size);
@@ -110,6 +104,8 @@ struct backoff {
 };
 int link_open(struct shmd *s, struct deadline *d);
 int link_restore(struct shmd *s, struct backoff *b, struct deadline *d);
+/* One attempt: a shmd that is away is not waited for. */
+int link_once(struct shmd *s, struct deadline *d);
 
 /* What is asked for: a struct and, where it is not NULL or empty, a name behind it. */
 struct question {
@@ -142,12 +138,31 @@ int lease_flush(struct shmd *s, struct deadline *d); /* tell the ends not yet to
 void lease_forget_ended(struct shmd *s); /* the connection, and so every lease, has gone */
 struct holding *lease_find(struct shmd *s, uint32_t number, const void *address);
 
+/* attach.c */
+int attach_until(struct shmd *s, const char *name, unsigned flags, void *address,
+                 struct shmd_attachment *ret, struct deadline *d);
+/* For reading, without a lease, and to be detached by shmdt(). */
+int attach_unnoticed(struct shmd *s, const char *name, struct shmd_segment *ret, void **mapped,
+                     struct deadline *d);
+
+/* channel/member.c: announce the roles of a handle's channels again. */
+int members_announce(struct shmd *s, struct deadline *d);
+
 /* kernel.c: what the kernel says without the broker. */
 int kernel_stat(int shmid, struct shmid_ds *ret);
 int kernel_shmid(const struct wire_target *target); /* of key: or id:, or -errno */
 void kernel_status(int shmid, const struct shmid_ds *ds, struct shmd_status *ret);
 
 /* segment.c */
+struct creation {
+    enum wire_op op;
+    const char *name;
+    const struct shmd_create_options *options; /* NULL: none */
+    struct wire_create *wire; /* at the front of the request, whose options are filled in */
+    size_t wire_size;         /* of the whole request */
+};
+int segment_create(struct shmd *s, const struct creation *c, struct shmd_segment *ret,
+                   struct deadline *d);
 int segment_of_reply(struct shmd *s, const struct reply *reply, struct shmd_segment *ret);
 void segment_name(char to[NAME_SIZE], const void *from, size_t size);
 void segment_status(const struct wire_segment *wire, struct shmd_status *ret);

@@ -136,6 +136,8 @@ static int link_try(struct shmd *s, struct deadline *d)
         directory_refresh(s, &welcome);
         r = lease_announce_all(s, d);
     }
+    if (r == 0)
+        r = members_announce(s, d);
     if (r != 0)
         link_close(s);
     return r;
@@ -160,6 +162,11 @@ int link_open(struct shmd *s, struct deadline *d)
         return handle_fail(s, -ECONNREFUSED, "%s was closed before it answered: shmd may be "
                            "stopping; try again", s->socket);
     return r;
+}
+
+int link_once(struct shmd *s, struct deadline *d)
+{
+    return s->established ? link_try(s, d) : handle_not_connected(s);
 }
 
 static bool may_come_back(int r)

@@ -45,7 +45,8 @@ static unsigned status_flags(uint32_t wire)
 {
     return (wire & SEGMENT_DEST ? SHMD_DEST : 0u) | (wire & SEGMENT_LOCKED ? SHMD_LOCKED : 0u) |
            (wire & SEGMENT_PINNED ? SHMD_PINNED : 0u) |
-           (wire & SEGMENT_DECLARED ? SHMD_DECLARED : 0u);
+           (wire & SEGMENT_DECLARED ? SHMD_DECLARED : 0u) |
+           (wire & SEGMENT_CHANNEL ? SHMD_CHANNEL : 0u);
 }
 
 static unsigned lifetime_of(const struct wire_segment *wire)
@@ -124,31 +125,42 @@ static int take_create_options(struct shmd *s, const struct shmd_create_options 
     return take_lifetime(s, o, w);
 }
 
+int segment_create(struct shmd *s, const struct creation *c, struct shmd_segment *ret,
+                   struct deadline *d)
+{
+    struct target target;
+    int r = handle_target(s, c->name, &target);
+
+    if (r < 0)
+        return r;
+    if (target.wire.by != BY_NAME)
+        return handle_fail(s, -EINVAL, "creating needs a name; a fixed key is an option");
+    if (c->options && (r = take_create_options(s, c->options, c->wire)) < 0)
+        return r;
+    if (getrandom(&c->wire->request_id, sizeof(c->wire->request_id), 0) < 0)
+        return handle_fail(s, -errno, "getrandom: %s", strerror(errno));
+    return call_opened(s, &(struct question){c->op, c->wire, c->wire_size, target.name}, ret, d);
+}
+
 EXPORT int shmd_create(struct shmd *s, const char *name, uint64_t size,
                        const struct shmd_create_options *options, struct shmd_segment *ret,
                        int timeout_ms)
 {
     struct deadline d = {.timeout_ms = timeout_ms};
     struct wire_create request = {.size = size};
-    struct target target;
-    int r = handle_target(s, name, &target);
 
-    if (r < 0)
-        return r;
-    if (target.wire.by != BY_NAME)
-        return handle_fail(s, -EINVAL, "creating needs a name; a fixed key is an option");
-    if (options && (r = take_create_options(s, options, &request)) < 0)
-        return r;
-    if (getrandom(&request.request_id, sizeof(request.request_id), 0) < 0)
-        return handle_fail(s, -errno, "getrandom: %s", strerror(errno));
-    return call_opened(s, &(struct question){OP_CREATE, &request, sizeof(request), target.name},
-                       ret, &d);
+    const struct creation creation = {OP_CREATE, name, options, &request, sizeof(request)};
+
+    return segment_create(s, &creation, ret, &d);
 }
 
-/* A wait cannot be called off, and a connection has so many. A new connection has all again. */
+/*
+ * A wait cannot be called off, and a connection has so many. A new connection has all again; but
+ * with the old one the roles of channels would end, so that there the broker ends the oldest wait.
+ */
 static void limit_waits(struct shmd *s)
 {
-    if (s->waits >= WIRE_WAITS_MAX - 1)
+    if (s->waits >= WIRE_WAITS_MAX - 1 && !s->members)
         link_close(s);
 }
 

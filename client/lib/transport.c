@@ -19,7 +19,16 @@ void link_close(struct shmd *s)
     s->in_start = s->in_end = 0;
     s->welcomed = false;
     s->waits = 0;
+    cleanup_close(&s->passed);
+    s->passed = -1;
     lease_forget_ended(s);
+}
+
+bool link_hung_up(const struct shmd *s)
+{
+    struct pollfd p = {.fd = s->fd, .events = POLLRDHUP};
+
+    return s->fd >= 0 && poll(&p, 1, 0) == 1 && p.revents & (POLLRDHUP | POLLHUP | POLLERR);
 }
 
 int link_broken(struct shmd *s, const char *what)
@@ -86,6 +95,35 @@ static int next_frame(struct shmd *s, struct reply *reply)
     return 1;
 }
 
+/* Descriptors come only where they were asked for, one at a time. */
+static void take_passed(struct shmd *s, struct msghdr *m)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
+            c->cmsg_len != CMSG_LEN(sizeof(int)))
+            continue;
+        cleanup_close(&s->passed);
+        memcpy(&s->passed, CMSG_DATA(c), sizeof(int));
+    }
+}
+
+static ssize_t receive(struct shmd *s)
+{
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec to = {.iov_base = s->in + s->in_end, .iov_len = sizeof(s->in) - s->in_end};
+    /* What is more than one descriptor the kernel closes. */
+    struct msghdr m = {.msg_iov = &to, .msg_iovlen = 1, .msg_control = &control,
+                       .msg_controllen = CMSG_LEN(sizeof(int))};
+    ssize_t n = recvmsg(s->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+    if (n > 0)
+        take_passed(s, &m);
+    return n;
+}
+
 static int receive_more(struct shmd *s, struct deadline *d)
 {
     if (s->in_start > 0) {
@@ -100,7 +138,7 @@ static int receive_more(struct shmd *s, struct deadline *d)
             return r == -ETIMEDOUT ? handle_timed_out(s, d)
                                    : handle_fail(s, r, "poll: %s", strerror(-r));
 
-        ssize_t n = recv(s->fd, s->in + s->in_end, sizeof(s->in) - s->in_end, MSG_DONTWAIT);
+        ssize_t n = receive(s);
 
         if (n > 0) {
             s->in_end += (uint32_t)n;

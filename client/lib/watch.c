@@ -89,7 +89,7 @@ EXPORT int shmd_watch_open(struct shmd_watch **ret, struct shmd *s, const char *
 
     if (!w)
         return handle_fail(s, -ENOMEM, "out of memory");
-    w->link.fd = -1;
+    w->link.fd = w->link.passed = -1;
     memcpy(w->link.socket, s->socket, sizeof(w->link.socket));
 
     /* As every call on a handle that was connected, it waits for a shmd that is being restarted. */

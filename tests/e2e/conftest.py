@@ -8,6 +8,7 @@ import pytest
 import shmd
 import sysv
 from bare import ALICE, BOB
+from channels import b, members, rings  # noqa: F401 (fixtures)
 
 
 def pytest_configure(config):

@@ -5,8 +5,8 @@
  */
 #include <shmd.h>
 
-#include <stdarg.h>
-#include <stdio.h>
+#include "answer.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -14,30 +14,11 @@
 
 #define TIMEOUT 20000
 
-static struct shmd *broker;
 static struct shmd_attachment held[8]; /* by the number in "attach N NAME" */
 
 static int number(const char *text)
 {
     return (int)strtol(text, NULL, 0);
-}
-
-static int answer(int r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static int answer(int r, const char *fmt, ...)
-{
-    va_list args;
-
-    if (r < 0) {
-        printf("error %d %s\n", -r, shmd_error(broker));
-        return r;
-    }
-    printf("ok ");
-    va_start(args, fmt);
-    vprintf(fmt, args);
-    va_end(args);
-    printf("\n");
-    return 0;
 }
 
 static struct shmd_watch *watch;

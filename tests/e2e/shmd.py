@@ -40,7 +40,7 @@ SANITIZED = OPTIONS["b_sanitize"] != "none"
 def install(to):
     """Copy the programs to where every user may run them, laid out as in the build folder."""
     for part in ("daemon/shmd", "client/shmctl-client", "client/shm_write", "client/shm_read",
-                 "tests/probe"):
+                 "tests/probe", "tests/member"):
         if os.path.exists(os.path.join(BUILD, part)):
             os.makedirs(os.path.join(to, os.path.dirname(part)), exist_ok=True)
             shutil.copy2(os.path.join(BUILD, part), os.path.join(to, part))

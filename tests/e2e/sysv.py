@@ -53,7 +53,7 @@ def segments():
             ret[int(w[1])] = SimpleNamespace(
                 key=int(w[0]), shmid=int(w[1]), mode=int(w[2], 8) & 0o777,
                 dest=bool(int(w[2], 8) & DEST), size=int(w[3]), nattch=int(w[6]),
-                uid=int(w[7]), gid=int(w[8]), cuid=int(w[9]))
+                uid=int(w[7]), gid=int(w[8]), cuid=int(w[9]), cgid=int(w[10]))
     return ret
 
 

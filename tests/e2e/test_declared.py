@@ -187,6 +187,24 @@ def test_a_key_that_is_taken(make_broker, folder):
     as_declared(b, EXPECTED)
 
 
+def test_told_once(make_broker, folder):
+    """Every sweep tries again, and the log hears of it once, until something else is wrong."""
+    foreign = sysv.shmget(0x1234, 4096, sysv.IPC_CREAT | 0o600)
+    b = start_as_daemon(make_broker, folder, CONFIG)
+    b.foreign.add(foreign)
+    b.wait_log("segment 10001/own.*cannot be made")
+    with b.connect(ALICE) as alice:
+        shmid = alice.create("10001/x").shmid
+        for gid in (10090, 10091, 10092):  # each is seen by another sweep
+            mark = b.mark()
+            sysv.chmod(shmid, 0o600, ALICE, gid)
+            b.wait_log("10001/x.*group %d" % gid, mark)
+    assert b.log().count("cannot be made") == 1
+    mark = b.mark()
+    reload(b, CONFIG)
+    b.wait_log("segment 10001/own.*cannot be made", mark)  # who reads the file anew is told again
+
+
 def test_no_room_for_it(make_broker, folder):
     """The limits of namespace and host hold for declared ones too; the daemon serves."""
     b = start_as_daemon(make_broker, folder, HEAD + "max_segments = 1\n" + TICKS +

@@ -156,7 +156,7 @@ def test_second_writer(pair):
     pair.end(w)
     other = pair.start("write", "--timeout", "0.2")
     out, err = pair.end(other, None)
-    assert other.returncode != 0 and err, (out, err)
+    assert other.returncode == 1 and b"holds 5 messages that nobody has read" in err, (out, err)
     assert pair.end(pair.start("read"))[0] == READ
 
 
@@ -301,3 +301,100 @@ def test_stopped_broker(pair, program):
 def test_unreadable_source_leaves_nothing(pair):
     pair.end(pair.start("write", "--file", "/tmp"), 1)
     assert pair.broker.names() == {}
+
+
+def test_another_at_work(pair):
+    """One writer and one reader; and when the writer dies, the reader gets all that was written, and is told."""
+    w, r = pair.start("write", "--count", "400"), pair.start("read")
+    head = os.read(r.stdout.fileno(), 10)
+    assert b"another reader is at work" in pair.end(pair.start("read"), 1)[1]
+    assert b"another writer is at work" in pair.end(pair.start("write"), 1)[1]
+    w.kill()
+    out, err = pair.end(r, 1)
+    count = (head + out).count(b"segment contains")
+    assert (head + out)[:MESSAGE * count] == b"".join(
+        b'segment contains : \n"' + bytes([65 + i % 26]) * 1023 + b'"\nReading Process: Shared Memory: Read 1023 bytes\n'
+        for i in range(count))
+    assert b"shm_demo died after %d messages" % count in err
+    assert pair.broker.names() == {}
+
+
+def test_readers_at_once(pair):
+    """One of them prints all and removes the channel; the other finds it at work, or nothing."""
+    for _ in range(10):
+        pair.end(pair.start("write"))
+        outs = [pair.end(p, None) for p in [pair.start("read", "--timeout", "1") for _ in range(2)]]
+        outs.sort()
+        assert outs[0][0] == b"" and outs[0][1], outs
+        assert outs[1] == (READ, b""), outs
+        assert pair.broker.names() == {}
+
+
+def test_writer_while_the_last_reader_goes(pair):
+    """It finds unread messages, or the channel over: then what it writes is the next reader's, and whole."""
+    for _ in range(60):
+        pair.end(pair.start("write"))
+        r, w = pair.start("read"), pair.start("write")
+        assert pair.end(r)[0] == READ
+        out, err = pair.end(w, None)
+        if w.returncode == 0:
+            assert out == WRITTEN and pair.end(pair.start("read"))[0] == READ
+        else:
+            assert b"messages that" in err or b"message that" in err, err
+        assert pair.broker.names() == {}
+
+
+def test_last_user_of_a_counted_channel(pair):
+    """Whoever goes last removes it: the reader that took so many, or the writer."""
+    for _ in range(50):
+        w, r = pair.start("write"), pair.start("read", "--count", "5")
+        assert (pair.end(w)[0], pair.end(r)[0]) == (WRITTEN, READ)
+        assert pair.broker.names() == {}
+    pair.end(pair.start("write"))
+    assert pair.end(pair.start("read", "--count", "2"))[0].startswith(READ[:2 * MESSAGE])
+    assert pair.end(pair.start("read"))[0] == READ[2 * MESSAGE:]
+    assert pair.broker.names() == {}
+
+
+def test_writer_gives_up(pair):
+    """It is not the end of the messages, and the reader is told so."""
+    out = pair.end(pair.start("write", "--count", "400", "--timeout", "0.05"), 6)[0]
+    written = out.count(b"Wrote 1023 bytes")
+    assert 64 <= written < 400
+    out, err = pair.end(pair.start("read"), 1)
+    assert out.count(b"segment contains") == written and b"died after %d messages" % written in err
+    assert pair.broker.names() == {}
+
+
+def test_kept_channel_of_another_size(pair):
+    """It is over: a writer replaces it, and a reader waits for that one."""
+    pair.end(pair.start("write", "--size", "10", "--keep"))
+    pair.end(pair.start("read", "--keep"))
+    assert len(pair.broker.names()) == 1
+    w = pair.start("write")
+    assert (pair.end(w)[0], pair.end(pair.start("read"))[0]) == (WRITTEN, READ)
+    assert pair.broker.names() == {}
+
+
+def test_kept_channel_is_cleared_away(pair):
+    pair.end(pair.start("write", "--keep"))
+    pair.end(pair.start("read", "--keep"))
+    assert pair.end(pair.start("read", "--timeout", "0.05"), 6)[0] == b""
+    assert pair.broker.names() == {}
+
+
+def test_removed_by_hand(pair):
+    """Nobody can come any more: the writer that waits for a reader notices."""
+    w = pair.start("write", "--count", "400")
+    os.read(w.stdout.fileno(), 10)
+    pair.broker.ctl("rm", *pair.broker.names())
+    assert b"was removed" in pair.end(w, 1)[1]
+    assert pair.broker.consistent() == {}
+
+
+def test_no_channel(pair):
+    """A segment of that name which is something else is left alone."""
+    pair.broker.ctl("create", "shm_demo", "--size", "8192")
+    for program in ("write", "read"):
+        assert b"is not a channel of shm_write" in pair.end(pair.start(program), 1)[1]
+    assert len(pair.broker.names()) == 1

@@ -38,9 +38,10 @@ def die_in(broker, op, n, work):
 @pytest.mark.parametrize("op, work", [
     ("create", lambda w: w.create("new", 4096, request_id=42, mode=0o640)),
     ("create", lambda w: w.create("new", 4096, lifetime=F.LIFETIME_EPHEMERAL)),
+    ("create", lambda w: w.channel("new", request_id=42)),
     ("remove", lambda w: w.remove("old")),
     ("set", lambda w: w.set("old", mode=0o660, uid=10003, gid=10003)),
-], ids=["create", "ephemeral", "remove", "set"])
+], ids=["create", "ephemeral", "channel", "remove", "set"])
 def test_death_at_every_step(make_broker, op, work):
     b = small(make_broker)
     for n in range(1, POINTS):
@@ -66,6 +67,29 @@ def test_death_at_every_step(make_broker, op, work):
             break
     assert 3 < n < POINTS - 1, "dies at %d steps" % n
     print("%s: died at %d steps" % (op, n - 1))
+
+
+def test_death_at_every_step_of_a_join(make_broker):
+    """Whoever got no answer is not in its own way, and no number is given twice."""
+    b = small(make_broker)
+    roles = []
+
+    def join(w):
+        w.channel("new")
+        w.attach("new")
+        roles.append(w.join(F.JOIN_WRITER).role)
+
+    for n in range(1, POINTS):
+        b.stop()
+        alive = die_in(b, "join", n, join)
+        b.start()
+        for _ in range(2):  # with the role of the connection before, and after its end
+            with b.connect() as w:
+                join(w)
+        if alive:
+            break
+    assert 3 <= n < POINTS - 1, "dies at %d steps" % n
+    assert len(set(roles)) == len(roles)
 
 
 def set_word(registry, name, state, shmid):

@@ -234,7 +234,7 @@ def test_foreign_lock(make_broker, folder):
 
 def test_few_descriptors(make_broker):
     """One user does not get all that the descriptors allow."""
-    b = make_broker(prefix=["prlimit", "--nofile=112:112"])
+    b = make_broker(prefix=["prlimit", "--nofile=152:152"])
     b.start()
     assert "RLIMIT_NOFILE allows 40 connections" in b.log()
     held = [b.connect(uid=10001) for _ in range(10)]
@@ -260,3 +260,20 @@ def test_forged_registry(make_broker):
     b.start()
     assert b.registry != forged and b.consistent() == {}
     sysv.rmid(forged)
+
+
+def test_waiting_for_what_becomes_visible(make_broker):
+    """`set` lets in who waits for a name that was there all the time, but not for them."""
+    b = make_broker("[registry]\npublic = no\n[policy]\nmax_mode = 0666\n")
+    b.start()
+    b.foreign = set(sysv.segments())  # the registry
+    with b.connect(10001) as alice, b.connect(10002) as bob:
+        shmid = alice.create("x", mode=0o600).shmid
+        bob.send(frame("OPEN", pack("open", flags=F.OPEN_WAIT, **target("10001/x")), serial=70))
+        bob.ping()
+        alice.set("x", mode=0o602)
+        bob.ping()  # what comes before the reply is not the reply
+        alice.set("x", mode=0o604)
+        reply = bob.read()
+        assert (reply.serial, reply.status) == (70, 0)
+        assert unpack("opened", reply.body).shmid == shmid

@@ -337,3 +337,30 @@ def test_ttl_survives_restarts(b, alice):
         assert s.ttl == 3600 and abs(s.expires - s.created - 3600e9) < 60e9
         removed(w, "lab/x")
         assert not there(shmid) and b.names() == {"lab/long": long}
+
+
+def test_ttl_of_an_entry_that_is_used_again(make_broker):
+    """What was removed leaves its time to none of those that follow it."""
+    b = make_broker("[registry]\ncapacity = 2\n")
+    b.start()
+    with b.connect() as w:
+        w.create("stale", lifetime=TTL, ttl=3600)
+        w.create("other")
+        w.remove("stale")
+        w.create("kept")  # there is but this one entry
+        assert answer(w.create, "more") == errno.EXFULL
+        assert w.stat("kept").expires == 0
+
+
+def test_hold_of_a_create_that_is_sent_again(broker):
+    """The reply was lost with its connection: the new one has the creator's hold from then on."""
+    lost = broker.connect(ALICE)
+    first = lost.create("x", request_id=4711, flags=F.CREATE_EXCLUSIVE, lifetime=EPHEMERAL)
+    with broker.connect(ALICE) as w:
+        again = w.create("x", request_id=4711, flags=F.CREATE_EXCLUSIVE, lifetime=EPHEMERAL)
+        assert (again.shmid, again.instance) == (first.shmid, first.instance)
+        lost.close()
+        shmd.until(lambda: w.info().user_connections == 1, "the lost connection ended")
+        assert w.stat("x").shmid == first.shmid and there(first.shmid)
+        w.attach("x")
+    shmd.until(lambda: not there(first.shmid), "the hold ended with its connection")

@@ -215,3 +215,24 @@ def test_info(broker, wire):
     j = wire.info()
     assert (j.requests - i.requests, j.refused - i.refused) == (2, 1)
     assert j.uptime > i.uptime > 0
+
+
+TOTALS = ("segments", "bytes", "requests", "refused", "connections", "leases", "watches")
+
+
+@pytest.mark.parametrize("public", ["yes", "no"])
+def test_totals(make_broker, public):
+    """What all have together, who may not see the others does not learn; limits everybody does."""
+    b = make_broker("[policy]\nadministrators = 10009\n[registry]\npublic = %s\n" % public)
+    b.start()
+    b.foreign = set(sysv.segments())  # the registry
+    with b.connect(10001) as alice, b.connect(10002) as bob, b.connect(10009) as admin:
+        alice.create("x", 5000)
+        alice.attach("x")
+        alice.watch()
+        assert refused(bob.create, "10001/y") == errno.EPERM
+        for w, told in ((bob, public == "yes"), (alice, public == "yes"), (admin, True)):
+            i = w.info()
+            assert [bool(getattr(i, name)) for name in TOTALS] == [told] * len(TOTALS)
+            assert i.capacity == 4096 and i.max_user_segments == 1024 and i.user_connections == 1
+        assert (alice.info().user_segments, alice.info().user_bytes) == (1, 8192)

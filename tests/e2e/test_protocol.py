@@ -29,6 +29,11 @@ REQUESTS = {  # one of each kind, none of which changes anything
     "WATCH": pack("watch", flags=1 << 31),
     "EVENT": b"",
     "FSCK": pack("fsck", flags=1 << 31),
+    "CHANNEL": pack("channel", name="../x", max_message=64, messages=1, slots=1),
+    "JOIN": pack("join", lease=9, kind=F.JOIN_READER),
+    "POLLFD": pack("pollfd", lease=9),
+    "POKE": pack("poke", lease=9, whom=F.POKE_READERS),
+    "DISBAND": pack("target", **NAMED),
 }
 
 
@@ -65,7 +70,8 @@ def test_layout_is_that_of_the_header(folder):
             if kind == "text":
                 continue
             say("offsetof(struct wire_%s, %s)" % (name, field), offset)
-            offset += W.size_of("target") if isinstance(kind, list) else W.struct.calcsize("=" + kind)
+            kinds = [k for _, k in W.flat(kind)] if isinstance(kind, list) else [kind]
+            offset += W.struct.calcsize("=" + "".join(kinds))
     program.append("return 0; }")
     exe = os.path.join(folder, "layout")
     subprocess.run(["cc", "-x", "c", "-I", os.path.join(shmd.TOP, "common"), "-o", exe, "-"],
@@ -290,9 +296,11 @@ def test_random_frames(broker):
 
     def fields(name):
         values = {}
-        for field, kind in W._flat(W.STRUCTS[name]):
+        for field, kind in W.flat(W.STRUCTS[name]):
             if field == "name":
                 values[field] = rnd.choice([b"a", b"b", b"root/c", b"7/d", b"/", W.Raw(rnd.randbytes(8 * rnd.randrange(17)))])
+            elif kind.endswith("s"):
+                values[field] = rnd.choice([b"", b"t", rnd.randbytes(int(kind[:-1]))])
             else:
                 bits = {"H": 16, "I": 32, "i": 32, "Q": 64}[kind]
                 v = rnd.choice(small + [rnd.getrandbits(bits)]) & ((1 << bits) - 1)
@@ -303,6 +311,10 @@ def test_random_frames(broker):
             values["size"] = rnd.choice([1, 4096, 8192])  # or the host's memory is the limit
         elif name == "create":
             values["size"] = rnd.choice([0, 1 << 63])
+        if name == "channel" and rnd.random() < 0.9:
+            values.update(size=0, ring_flags=rnd.randrange(16), max_message=64, messages=8, slots=2)
+        elif name == "channel":
+            values["messages"] = rnd.choice([0, (1 << 32) - 1])
         return values
 
     body = W.BODIES

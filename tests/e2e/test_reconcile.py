@@ -266,3 +266,20 @@ def test_everything_at_once(swept):
         left = {s.name for s in w.list()}
         assert w.fsck().problems == 0
     assert set(swept.consistent()) == left
+
+
+def test_rmid_forced_while_it_runs(swept, namespace):
+    """The sweep notices, and says so once."""
+    if not namespace:
+        pytest.skip("needs an IPC namespace of its own (CAP_SYS_ADMIN)")
+    assert "shm_rmid_forced" not in swept.log()
+    with swept.connect() as w:
+        shmid = w.create("x").shmid
+        with open("/proc/sys/kernel/shm_rmid_forced", "w") as f:
+            f.write("1")
+        swept.wait_log("shm_rmid_forced is 1")
+        for mode in (0o640, 0o600):  # each is seen by another sweep
+            mark = swept.mark()
+            sysv.chmod(shmid, mode)
+            swept.wait_log("root/x.*%04o" % mode, mark)
+    assert swept.log().count("shm_rmid_forced is 1") == 1

@@ -20,7 +20,7 @@ PAGE_HOLDERS = 64
 REPORT_PROBLEMS = 48
 
 OPS = ["HELLO", "PING", "CREATE", "OPEN", "ATTACH", "DETACH", "STAT", "SET", "REMOVE", "LIST", "INFO",
-       "WHO", "WATCH", "EVENT", "FSCK"]
+       "WHO", "WATCH", "EVENT", "FSCK", "CHANNEL", "JOIN", "POLLFD", "POKE", "DISBAND"]
 OP = {name: number for number, name in enumerate(OPS, 1)}
 FLAGS = {
     "FRAME_NOREPLY": 1,
@@ -28,11 +28,13 @@ FLAGS = {
     "CREATE_EXCLUSIVE": 1, "CREATE_MODE": 2, "CREATE_GID": 4, "CREATE_KEY": 8, "CREATE_NORESERVE": 16,
     "CREATE_LIFETIME": 32,
     "LIFETIME_PERSISTENT": 0, "LIFETIME_EPHEMERAL": 1, "LIFETIME_TTL": 2,
-    "OPEN_WAIT": 1, "OPEN_VERIFY": 2, "OPENED_CREATED": 1, "ATTACH_READ_ONLY": 1,
+    "OPEN_WAIT": 1, "OPEN_VERIFY": 2, "OPENED_CREATED": 1, "OPENED_CHANNEL": 2, "ATTACH_READ_ONLY": 1,
     "SET_MODE": 1, "SET_UID": 2, "SET_GID": 4,
     "SEGMENT_DEST": 1, "SEGMENT_LOCKED": 2, "SEGMENT_PINNED": 4,
-    "SEGMENT_EPHEMERAL": 8, "SEGMENT_DECLARED": 16,
-    "HOLDER_READ_ONLY": 1, "HOLDER_CREATOR": 2,
+    "SEGMENT_EPHEMERAL": 8, "SEGMENT_DECLARED": 16, "SEGMENT_CHANNEL": 32,
+    "HOLDER_READ_ONLY": 1, "HOLDER_CREATOR": 2, "HOLDER_WRITER": 4, "HOLDER_READER": 8,
+    "JOIN_READER": 1, "JOIN_WRITER": 2, "JOIN_BLIND": 3, "JOIN_WAIT": 1,
+    "POKE_READERS": 1, "POKE_WRITERS": 2,
     "EVENT_CREATED": 1, "EVENT_REMOVED": 2, "EVENT_ATTACHED": 3, "EVENT_DETACHED": 4,
     "EVENT_CHANGED": 5, "EVENT_DIED": 6, "EVENT_REFUSED": 7, "EVENT_LOST": 8,
     "REASON_ASKED": 0, "REASON_BEHIND": 1, "REASON_UNUSED": 2, "REASON_CONFIG": 3,
@@ -43,6 +45,8 @@ F = SimpleNamespace(**FLAGS)
 
 TARGET = [("by", "I"), ("id", "i"), ("instance", "Q")]
 NAME = ("name", "text")  # not in the struct: it follows, where there is one
+CREATE = [("size", "Q"), ("request_id", "Q"), ("flags", "I"), ("mode", "I"), ("gid", "I"),
+          ("key", "i"), ("lifetime", "I"), ("ttl", "I"), ("linger", "I"), ("reserved", "I")]
 STRUCTS = {
     "header": [("size", "I"), ("opcode", "H"), ("flags", "H"), ("serial", "I"), ("status", "i")],
     "hello": [("magic", "I"), ("version_min", "H"), ("version_max", "H"), ("reserved", "Q")],
@@ -51,9 +55,7 @@ STRUCTS = {
                 ("registry_size", "Q"), ("registry_shmid", "i"), ("registry_capacity", "I"),
                 ("version_text", "32s"), ("home", "64s")],
     "target": TARGET + [NAME],
-    "create": [("size", "Q"), ("request_id", "Q"), ("flags", "I"), ("mode", "I"), ("gid", "I"),
-               ("key", "i"), ("lifetime", "I"), ("ttl", "I"), ("linger", "I"), ("reserved", "I"),
-               NAME],
+    "create": CREATE + [NAME],
     "open": [("target", TARGET), ("flags", "I"), ("reserved", "I"), NAME],
     "opened": [("instance", "Q"), ("size", "Q"), ("shmid", "i"), ("key", "i"), ("flags", "I"),
                ("reserved", "I"), NAME],
@@ -87,25 +89,33 @@ STRUCTS = {
     "fsck": [("flags", "I"), ("reserved", "I")],
     "problem": [("size", "Q"), ("nattch", "Q"), ("kind", "I"), ("shmid", "i"), ("key", "i"),
                 ("mended", "I"), ("name", "128s")],
+    "channel": [("create", CREATE), ("ring_flags", "I"), ("max_message", "I"), ("messages", "I"),
+                ("slots", "I"), ("version", "I"), ("tag", "20s"), NAME],
+    "join": [("lease", "I"), ("kind", "I"), ("flags", "I"), ("role", "I"), ("slot", "I"),
+             ("reserved", "I")],
+    "joined": [("role", "I"), ("slot", "I")],
+    "pollfd": [("lease", "I"), ("reserved", "I")],
+    "poke": [("lease", "I"), ("whom", "I")],
     "report": [("checked", "I"), ("problems", "I"), ("mended", "I"), ("count", "I")],
 }
 # What a request carries.
 BODIES = {"HELLO": "hello", "CREATE": "create", "OPEN": "open", "ATTACH": "attach", "DETACH": "detach",
           "STAT": "target", "SET": "set", "REMOVE": "target", "LIST": "list", "WHO": "who", "WATCH": "watch",
-          "FSCK": "fsck"}
+          "FSCK": "fsck", "CHANNEL": "channel", "JOIN": "join", "POLLFD": "pollfd", "POKE": "poke",
+          "DISBAND": "target"}
 
 
-def _flat(fields):
+def flat(fields):
     for name, kind in fields:
         if isinstance(kind, list):
-            yield from _flat(kind)
+            yield from flat(kind)
         else:
             yield name, kind
 
 
 def fixed(name):
     """The fields of the struct itself."""
-    return [(field, kind) for field, kind in _flat(STRUCTS[name]) if kind != "text"]
+    return [(field, kind) for field, kind in flat(STRUCTS[name]) if kind != "text"]
 
 
 def size_of(name):
@@ -123,7 +133,7 @@ def text(value):
 
 def pack(name, /, **values):
     parts = []
-    for field, kind in _flat(STRUCTS[name]):
+    for field, kind in flat(STRUCTS[name]):
         if kind == "text" and field not in values:
             continue
         value = values.pop(field, b"" if kind.endswith("s") else 0)
@@ -204,6 +214,7 @@ class Wire:
         self.sock.settimeout(timeout)
         self.serial = 0
         self.buffer = b""
+        self.fds = []  # that came with replies and were not taken yet
         self.watching = None  # the serial of its watch
         self.events = []  # that came while something else was waited for
         with as_user(uid, gid, groups):
@@ -238,12 +249,13 @@ class Wire:
                         head.text = head.body.rstrip(b"\0").decode()
                     return head
             try:
-                data = self.sock.recv(65536)
+                data, fds, _, _ = socket.recv_fds(self.sock, 65536, 16)
             except ConnectionError as e:
                 raise Closed() from e
             if not data:
                 raise Closed()
             self.buffer += data
+            self.fds += fds
 
     def read_closed(self):
         """Replies up to the end of the connection."""
@@ -317,8 +329,34 @@ class Wire:
         return unpack("segment", self.call("SET", pack(
             "set", mask=mask, mode=mode or 0, uid=uid or 0, gid=gid or 0, **target(where))))
 
+    def channel(self, name, ring_flags=0, max_message=64, messages=16, slots=4, version=0, tag="",
+                flags=0, mode=None, **create):
+        if mode is not None:
+            flags |= F.CREATE_MODE
+        return unpack("opened", self.call("CHANNEL", pack(
+            "channel", name=name, ring_flags=ring_flags, max_message=max_message, messages=messages,
+            slots=slots, version=version, tag=tag, flags=flags, mode=mode or 0, **create)))
+
+    def join(self, kind, lease=1, flags=0, role=0, slot=0):
+        return unpack("joined", self.call("JOIN", pack("join", kind=kind, lease=lease, flags=flags,
+                                                       role=role, slot=slot)))
+
+    def pollfd(self, lease=1):
+        """A descriptor; it came with the reply."""
+        assert not self.buffer
+        before = len(self.fds)
+        assert self.call("POLLFD", pack("pollfd", lease=lease)) == b""
+        assert len(self.fds) == before + 1
+        return self.fds.pop()
+
+    def poke(self, whom, lease=1):
+        assert self.call("POKE", pack("poke", lease=lease, whom=whom)) == b""
+
     def remove(self, where):
         return unpack("segment", self.call("REMOVE", pack("target", **target(where))))
+
+    def disband(self, where, instance=0):
+        return unpack("segment", self.call("DISBAND", pack("target", instance=instance, **target(where))))
 
     def list(self):
         ret, cursor = [], 0

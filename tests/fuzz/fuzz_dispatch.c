@@ -54,7 +54,7 @@ static void check_table(const struct broker *b, const struct caller *c)
             pages += quota_pages(t->entry[i].size);
         } else if (table_state(&t->entry[i]) != REG_FREE)
             abort();
-    if (live != t->header->used || fake_count() != live + 1)
+    if (live != t->header->used || fake_count() != live + 1 + b->channels.n_removed)
         abort();
     if (b->quota.host.pages != pages || b->quota.host.segments != live || c->user->pages != pages ||
         c->user->segments != live || c->user->leases != c->n_leases || b->leases != c->n_leases)
@@ -73,6 +73,8 @@ static void serve(struct broker *b, struct caller *c, const uint8_t *data, size_
         if (used > size || (r == DISPATCH_DONE && used == 0))
             abort();
         check_answer(out, len);
+        if (b->pass >= 0)
+            close(STEAL_FD(b->pass));
         check_table(b, c);
         data += used;
         size -= used;
@@ -102,6 +104,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         table_charge(&b.table, &b.quota, &b.config) < 0)
         abort();
     tell_observe(&b);
+    if (channels_init(&b) < 0)
+        abort();
     TAILQ_INIT(&c.waits);
     TAILQ_INSERT_TAIL(&b.callers, &c, link);
     c.user = users_get(&b.quota.users, c.uid);

@@ -3,10 +3,14 @@
 # To be sourced: have the packages and a build. Nothing here writes to stdout.
 
 packages_build=(gcc libc6-dev meson ninja-build pkg-config libevent-dev libinih-dev libsystemd-dev
-    libsmartcols-dev)
+    libsmartcols-dev libncurses-dev)
 packages_test=(libcmocka-dev python3-pytest g++ clang libclang-rt-14-dev util-linux strace
     mandoc systemd dbus libpam-systemd dbus-user-session debhelper git)
+packages_wish=(spin) # for tests that are skipped without them
 packages_bench=(redis-server)
+# Each of them may be missing. Of tests/bench/channel only.
+packages_channel=(g++ libzmq3-dev libboost-dev libqb-dev libiceoryx-posh-dev libiceoryx-hoofs-dev iceoryx
+    gnuplot-nox)
 
 prepare_logged() { # COMMAND...: its output is shown only where it fails
     local log code=0
@@ -25,21 +29,12 @@ prepare_apt() { # PACKAGE...
         DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "$@"
 }
 
-prepare_packages() { # build|test|bench: each includes those before it
-    local wanted=("${packages_build[@]}") missing=() package
-    case $1 in
-    build) ;;
-    test) wanted+=("${packages_test[@]}") ;;
-    bench) wanted+=("${packages_test[@]}" "${packages_bench[@]}") ;;
-    *)
-        echo "prepare_packages: no such set: $1" >&2
-        return 2
-        ;;
-    esac
+prepare_some() { # PACKAGE...: install those that are missing
+    local missing=() package
     if ! command -v dpkg-query >/dev/null; then
         return 0 # not Debian: the build will say what is missing
     fi
-    for package in "${wanted[@]}"; do
+    for package; do
         case $(dpkg-query -W -f '${db:Status-Abbrev} ' "$package" 2>/dev/null) in
         *ii*) ;;
         *) missing+=("$package") ;;
@@ -54,6 +49,20 @@ prepare_packages() { # build|test|bench: each includes those before it
     fi
     echo "installing ${missing[*]}" >&2
     prepare_logged prepare_apt "${missing[@]}"
+}
+
+prepare_packages() { # build|test|bench: each includes those before it
+    local wanted=("${packages_build[@]}")
+    case $1 in
+    build) ;;
+    test) wanted+=("${packages_test[@]}") ;;
+    bench) wanted+=("${packages_test[@]}" "${packages_bench[@]}") ;;
+    *)
+        echo "prepare_packages: no such set: $1" >&2
+        return 2
+        ;;
+    esac
+    prepare_some "${wanted[@]}"
 }
 
 prepare_build() { # DIR [MESON OPTION...]

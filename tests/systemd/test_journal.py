@@ -49,4 +49,4 @@ def test_catalog():
     assert len(re.findall("^Defined-By: shmd$", told, re.M)) == len(IDS)
     systemctl("start", "shmd")
     ctl("create", "x", "--size", "4K")
-    assert "alice (process " in booted.journal("-x", "SHMD_SEGMENT=alice/x")
+    assert "Segment alice/x was created" in booted.journal("-x", "SHMD_SEGMENT=alice/x")

@@ -34,7 +34,7 @@ def test_a_complete_tree(folder):
     names = {os.path.basename(path) for path in there}
     for name in ("shmd", "shmctl-client", "shm_write", "shm_read", "shmd.conf", "shmd.h", "libshmd.so.0",
                  "libshmd.pc", "shmd.8", "shmd.7", "shmd-users.7", "shmd.conf.5", "shmctl-client.1", "shm_write.1",
-                 "shm_read.1", "libshmd.3"):
+                 "shm_read.1", "libshmd.3", "shmd-channel.3", "shmd-channel.h", "channel-event.c"):
         assert name in names, name
     for name in ("systemdsystemunitdir", "systemduserunitdir"):
         with open(folder + systemd_dir(name) + "/shmd.service") as f:

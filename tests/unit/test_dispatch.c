@@ -71,6 +71,8 @@ static int enter(void **state)
         table_charge(&broker.table, &broker.quota, &broker.config) < 0)
         return -1;
     tell_observe(&broker);
+    if (channels_init(&broker) < 0)
+        return -1;
     alice = (struct caller){.uid = 1001, .gid = 1001, .pid = 1, .home = "alice"};
     root = (struct caller){.pid = 1, .home = "root"};
     join(&alice);

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/* Between the files that write. */
+#pragma once
+
+#include <errno.h>
+
+#include "ring_writer.h"
+#include "util.h"
+
+#define RING_ROOM_STEP_MS 10 /* of a sleeper whom nobody may be able to see */
+
+/* ring_claim.c: room up to `end`. try: 0, -EAGAIN, -EPROTO. */
+int ring_claim_try(struct ring_writer *w, uint64_t end);
+int ring_claim(struct ring_writer *w, uint64_t end, struct deadline *d);
+/* Only wait for it: somebody else may be faster. */
+int ring_room_wait(struct ring_writer *w, uint64_t end, struct deadline *d);
+uint64_t ring_room_end(const struct ring_writer *w, uint32_t *cpu); /* 0: nonsense stands there */
+
+/* ring_takeover.c */
+int ring_writer_load(struct ring_writer *w);   /* the header's positions */
+int ring_writer_settle(struct ring_writer *w); /* go on to where nothing stands */
+void ring_writer_agree(struct ring_writer *w); /* with the readers, about what was claimed */
+uint64_t ring_walk(const struct ring *r, uint64_t from, uint64_t least, uint64_t to);
+
+/* ring_many.c */
+int ring_many_send(struct ring_writer *w, const void *bytes, uint32_t length, struct deadline *d);
+
+/* ring_writer.c */
+void ring_writer_wake(struct ring_writer *w);
+void ring_writer_weigh(struct ring_writer *w);
+void ring_publish_held(struct ring_writer *w);
+uint64_t ring_place(struct ring_writer *w, uint32_t length);
+void ring_put(struct ring_writer *w, const void *bytes, uint32_t length);
+
+/* False: shmd has ended the role. */
+static inline bool ring_holds_slot(const struct ring_writer *w)
+{
+    return w->slot < 0 || (uint32_t)w->slot >= w->ring.slots ||
+           ring_is_mine(&w->ring.slot[w->slot], w->role);
+}
+
+/* -ESTALE. Where shmd cannot be told now it finds the writer by what stands in its slot. */
+static inline int ring_writer_tell(struct ring_writer *w, uint32_t epoch)
+{
+    if (epoch == w->told)
+        return 0;
+    w->told = epoch;
+    return w->hooks.changed && w->hooks.changed(w->hooks.data) == -ESTALE ? -ESTALE : 0;
+}
+
+/* After a store that publishes: wake who sleeps. */
+static inline void ring_doorbell(struct ring_writer *w)
+{
+    const struct ring_header *h = w->ring.header;
+
+    ring_fence_if(w->fencing);
+    if (ring_load(&h->readers_asleep) | ring_load(&h->blind))
+        ring_writer_wake(w);
+    if (++w->published == 64)
+        ring_writer_weigh(w);
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/* Taking messages: in place, or copies. */
+#include "ring_follow.h"
+
+#define FOLLOW_LEAST 4096u /* bytes of a step that is no small one */
+#define FOLLOW_STEPS 64u   /* small ones that are spun for */
+
+/* What is mostly there: the whole next message. Its head word; 0: look closer. */
+static inline uint64_t hit(const struct ring_reader *r)
+{
+    const struct ring *ring = &r->ring;
+    uint64_t word = ring_load_acquire(ring_word(ring, r->next));
+    uint32_t length = (uint32_t)word & RING_LENGTH;
+
+    if (word - length != ring_head_word(r->sequence, (uint32_t)RING_READY, 0) || r->anew ||
+        length > ring->max_message || ring_record(length) > ring_rest(ring, r->next) ||
+        ring_is_lapped(r, r->next))
+        return 0;
+    return word;
+}
+
+static inline struct ring_entry hit_entry(const struct ring_reader *r, uint64_t word)
+{
+    uint32_t length = (uint32_t)word & RING_LENGTH;
+
+    return (struct ring_entry){.next = r->next + ring_record(length), .length = length};
+}
+
+/* Apart, so that what mostly happens needs no stack. */
+static __attribute__((noinline)) int peek_closer(struct ring_reader *r, const void **bytes,
+                                                 uint32_t *length, struct deadline *d)
+{
+    struct deadline at_once = {.timeout_ms = 0};
+    struct ring_entry e;
+    int got = ring_next(r, &e, false, r->peeked ? &at_once : d);
+
+    if (got != LOOK_READY)
+        return got;
+    *bytes = (const unsigned char *)ring_word(&r->ring, r->next) + RING_HEAD;
+    *length = e.length;
+    ring_step(r, &e);
+    return 1;
+}
+
+int ring_peek(struct ring_reader *r, const void **bytes, uint32_t *length, struct deadline *d)
+{
+    uint64_t word = hit(r);
+
+    if (__builtin_expect(word == 0, 0))
+        return peek_closer(r, bytes, length, d);
+    *bytes = (const unsigned char *)ring_word(&r->ring, r->next) + RING_HEAD;
+    *length = (uint32_t)word & RING_LENGTH;
+
+    struct ring_entry e = hit_entry(r, word);
+
+    ring_step(r, &e);
+    return 1;
+}
+
+void ring_wake_writer(struct ring_reader *r)
+{
+    struct ring_header *h = r->ring.header;
+    uint32_t asleep = atomic_exchange(&h->writer_asleep, 0);
+    ring_stored();
+    if (!asleep)
+        return;
+    ring_store(&r->slot->wakes, ++r->wakes);
+    ring_ring(&h->writer_bell);
+    if (asleep & ASLEEP_POLL && r->hooks.poke && !r->hooks.poke(r->hooks.data))
+        atomic_fetch_or(&h->writer_asleep, ASLEEP_POLL); /* at the next release, then */
+}
+
+int ring_release(struct ring_reader *r)
+{
+    bool stale = r->peeked && ring_is_lapped(r, r->released);
+
+    if (stale)
+        r->lost += r->peeked;
+    else {
+        r->received += r->peeked;
+        r->bytes += r->peeked_bytes;
+    }
+    r->released = r->next;
+    r->peeked = 0;
+    r->peeked_bytes = 0;
+    if (r->slot) {
+        const struct ring_header *h = r->ring.header;
+        struct ring_slot *s = r->slot;
+
+        ring_store_release(&s->position, r->released);
+        ring_store(&s->received, r->received);
+        ring_store(&s->bytes, r->bytes);
+        if (stale)
+            ring_tell_lost(r);
+        ring_fence_if(r->must_fence);
+        if (ring_load(&h->writer_asleep) &&
+            (int64_t)(r->released - ring_load_acquire(&h->wanted)) >= 0)
+            ring_wake_writer(r);
+    }
+    return stale ? -ESTALE : 0;
+}
+
+/*
+ * Copy a message that is being written. A writer that is slow on purpose, little by little, is not
+ * spun for after some steps: that time would be beyond the limit.
+ */
+static int copy_begun(struct ring_reader *r, unsigned char *to, const struct ring_entry *e,
+                      struct deadline *d)
+{
+    const unsigned char *from = (const unsigned char *)ring_word(&r->ring, r->next) + RING_HEAD;
+    uint32_t there = 0, done = 0, steps = 0;
+
+    ring_follow(r, e);
+    while (done < e->length) {
+        int got = ring_follow_more(r, &there, steps < FOLLOW_STEPS, d);
+
+        if (got < 0)
+            return got;
+        ring_copy(to + done, from + done, there - done);
+        steps += there - done < FOLLOW_LEAST;
+        done = there;
+        ring_stored();
+    }
+    return 1;
+}
+
+static __attribute__((noinline)) int recv_closer(struct ring_reader *r, void *to, uint32_t room,
+                                                 uint32_t *length, struct deadline *d)
+{
+    for (uint32_t tries = 1;; tries++) {
+        struct ring_entry e;
+        int got = ring_next(r, &e, true, d);
+
+        if (got <= 0)
+            return got;
+        *length = e.length;
+        if (e.length > room)
+            return -EMSGSIZE;
+        if (got == LOOK_OPEN) {
+            got = copy_begun(r, to, &e, d);
+            if (got < 0 && got != -ECANCELED)
+                return got;
+        } else
+            ring_copy(to, (const unsigned char *)ring_word(&r->ring, r->next) + RING_HEAD,
+                      e.length);
+        if (got > 0) {
+            ring_step(r, &e);
+            if (ring_release(r) == 0)
+                return 1;
+        }
+        /* It was overwritten or taken back meanwhile. */
+        if (tries % RING_JUMPS == 0 && deadline_left_ms(d) == 0)
+            return -ETIMEDOUT;
+    }
+}
+
+int ring_recv(struct ring_reader *r, void *to, uint32_t room, uint32_t *length, struct deadline *d)
+{
+    uint64_t word = r->peeked ? 0 : hit(r);
+
+    if (word && ((uint32_t)word & RING_LENGTH) <= room) {
+        struct ring_entry e = hit_entry(r, word);
+
+        *length = e.length;
+        ring_copy(to, (const unsigned char *)ring_word(&r->ring, r->next) + RING_HEAD, e.length);
+        ring_step(r, &e);
+        if (ring_release(r) == 0)
+            return 1;
+    }
+    return recv_closer(r, to, room, length, d);
+}

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: MIT */
+#include "ring_publish.h"
+
+#include <stdlib.h>
+
+#define PIECES_FROM (32u << 10) /* bytes of a message that is published while it is written */
+#define PIECE (16u << 10)
+
+/* Readers sleep, or cannot say so. */
+void ring_writer_wake(struct ring_writer *w)
+{
+    struct ring_header *h = w->ring.header;
+    uint32_t asleep = atomic_exchange(&h->readers_asleep, 0), blind = ring_load(&h->blind);
+
+    ring_stored();
+    if (!asleep && !blind)
+        return;
+    w->woken++;
+    ring_store(&h->wakes, ++w->wakes);
+    ring_ring(&h->bell);
+    if ((asleep & ASLEEP_POLL || blind >= RING_POLLED) && w->hooks.poke &&
+        !w->hooks.poke(w->hooks.data)) /* with the next message, then */
+        atomic_fetch_or(&h->readers_asleep, ASLEEP_POLL);
+}
+
+/* Do readers sleep most of the time? Then a fence here is cheaper than their membarrier. */
+void ring_writer_weigh(struct ring_writer *w)
+{
+    struct ring_header *h = w->ring.header;
+
+    if (w->woken > 32)
+        w->sleepy = true;
+    else if (w->woken < 8)
+        w->sleepy = false;
+    w->published = w->woken = 0;
+
+    bool fencing = w->sleepy || w->must_fence;
+
+    if (fencing == w->fencing)
+        return;
+    w->fencing = fencing;
+    ring_store_release(&h->fencing, fencing);
+    if (!fencing) {
+        ring_fence();
+        if (ring_load(&h->readers_asleep))
+            ring_writer_wake(w);
+    }
+}
+
+/* Where a message would stand: a pad goes before it where the ring's end is too near. */
+uint64_t ring_place(struct ring_writer *w, uint32_t length)
+{
+    uint64_t rest = ring_rest(&w->ring, w->position);
+
+    return w->position + (ring_record(length) > rest ? rest : 0);
+}
+
+/* w->at; is there room without asking? */
+static inline bool place(struct ring_writer *w, uint32_t length)
+{
+    uint64_t rest = ring_rest(&w->ring, w->position), record = ring_record(length);
+
+    w->at = w->position + (record > rest ? rest : 0);
+    return length <= w->ring.max_message && w->at + record + RING_GRAIN <= w->claimed;
+}
+
+/* What seldom happens stands apart, so that the rest needs no stack. */
+#define SELDOM __attribute__((noinline, cold))
+
+static SELDOM int make_room(struct ring_writer *w, uint32_t length, struct deadline *d)
+{
+    if (length > w->ring.max_message)
+        return -EMSGSIZE;
+    return ring_claim(w, w->at + ring_record(length) + RING_GRAIN, d);
+}
+
+static SELDOM void note(struct ring_writer *w)
+{
+    uint64_t block = w->position >> w->block_shift;
+    uint64_t *first = &w->index[block % RING_BLOCKS];
+
+    if (*first >> w->block_shift != block)
+        *first = w->position;
+    w->index_next = (block + 1) << w->block_shift;
+}
+
+/* Head words of the record at w->at, and of the pad before it; the first one goes last. */
+static inline void put_head(struct ring_writer *w, uint32_t kind, uint32_t length)
+{
+    const struct ring *r = &w->ring;
+    uint64_t word = ring_head_word((uint32_t)w->sequence, kind, length);
+
+    if (w->at != w->position) {
+        ring_store_release(ring_word(r, w->at), word);
+        word = ring_head_word((uint32_t)w->sequence, (uint32_t)RING_PAD, 0);
+    }
+    if (!w->holding)
+        ring_store_release(ring_word(r, w->position), word);
+    else if (w->held)
+        ring_store(ring_word(r, w->position), word);
+    else {
+        w->held = true;
+        w->first = w->position;
+        w->first_word = word;
+    }
+}
+
+/* What was published is behind us. */
+static inline void tell(struct ring_writer *w)
+{
+    struct ring_header *h = w->ring.header;
+
+    ring_store_release(&h->sent, w->sequence);
+    ring_store_release(&h->head, w->position);
+    ring_store(&h->bytes, w->bytes);
+    ring_doorbell(w);
+}
+
+static inline void go_on(struct ring_writer *w, uint32_t length)
+{
+    if (w->position >= w->index_next)
+        note(w);
+    w->position = w->at + ring_record(length);
+    w->sequence++;
+    w->bytes += length;
+}
+
+static inline void finish(struct ring_writer *w, uint32_t length)
+{
+    ring_store(ring_word(&w->ring, w->at + ring_record(length)), 0);
+    put_head(w, (uint32_t)RING_READY, length);
+    go_on(w, length);
+    if (!w->holding)
+        tell(w);
+}
+
+/* Let it be read while it is written. */
+static void begin(struct ring_writer *w, uint32_t length)
+{
+    struct ring_header *h = w->ring.header;
+
+    ring_store(ring_word(&w->ring, w->at + ring_record(length)), 0);
+    ring_store_release(&h->piece, ring_load(&h->piece) >> 32 << 32);
+    put_head(w, RING_OPEN, length);
+    ring_doorbell(w);
+}
+
+/* Nobody is woken for a piece. */
+static inline void put_piece(struct ring_writer *w, uint32_t there)
+{
+    struct ring_header *h = w->ring.header;
+
+    ring_store_release(&h->piece, ring_load(&h->piece) >> 32 << 32 | there);
+}
+
+static void finish_begun(struct ring_writer *w, uint32_t length)
+{
+    ring_store_release(ring_word(&w->ring, w->at),
+                       ring_head_word((uint32_t)w->sequence, (uint32_t)RING_READY, length));
+    go_on(w, length);
+    tell(w);
+}
+
+/* What was begun comes to nothing: who follows it sees another turn. A pad before it stays. */
+static void take_back(struct ring_writer *w)
+{
+    struct ring_header *h = w->ring.header;
+
+    w->is_begun = false;
+    ring_store_release(&h->piece, ((ring_load(&h->piece) >> 32) + 1) << 32);
+    ring_store_release(ring_word(&w->ring, w->at), 0);
+    if (w->at == w->position)
+        return;
+    if (w->position >= w->index_next)
+        note(w);
+    w->position = w->at;
+}
+
+static void put_pieces(struct ring_writer *w, const unsigned char *bytes, uint32_t length)
+{
+    unsigned char *to = (unsigned char *)ring_word(&w->ring, w->at) + RING_HEAD;
+
+    begin(w, length);
+    for (uint32_t done = 0, n; done < length; done += n) {
+        n = MIN(length - done, PIECE);
+        ring_copy(to + done, bytes + done, n);
+        put_piece(w, done + n);
+    }
+    finish_begun(w, length);
+}
+
+/* Do readers look on, so that it is worth while to let them follow? */
+static inline bool in_pieces(const struct ring_writer *w, uint32_t length)
+{
+    return length >= PIECES_FROM && !w->holding && !w->sleepy && !w->wait.alone;
+}
+
+/* The message to w->at, where there is room for it. */
+void ring_put(struct ring_writer *w, const void *bytes, uint32_t length)
+{
+    unsigned char *to;
+    uint32_t n;
+
+    w->at = ring_place(w, length);
+    if (in_pieces(w, length)) {
+        put_pieces(w, bytes, length);
+        return;
+    }
+    /*
+     * The line with the head word comes last, all at once: a reader polls it, and would take it
+     * away between two stores.
+     */
+    to = (unsigned char *)ring_word(&w->ring, w->at) + RING_HEAD;
+    n = MIN(length, -(uint32_t)(w->at + RING_HEAD) % 64);
+    if (length > n)
+        ring_copy(to + n, (const unsigned char *)bytes + n, length - n);
+    ring_copy(to, bytes, n);
+    finish(w, length);
+}
+
+int ring_send(struct ring_writer *w, const void *bytes, uint32_t length, struct deadline *d)
+{
+    int r = 0;
+
+    if (w->ring.flags & RING_MANY)
+        return length > w->ring.max_message ? -EMSGSIZE : ring_many_send(w, bytes, length, d);
+    if (!place(w, length))
+        r = make_room(w, length, d);
+    if (r == 0)
+        ring_put(w, bytes, length);
+    return r;
+}
+
+static int reserve_copy(struct ring_writer *w, uint32_t length, void **ret)
+{
+    if (length > w->copy_size || !w->copy) {
+        void *p = realloc(w->copy, MAX(length, 1u));
+
+        if (!p)
+            return -ENOMEM;
+        w->copy = p;
+        w->copy_size = length;
+    }
+    *ret = w->copy;
+    return 0;
+}
+
+static SELDOM int reserve_seldom(struct ring_writer *w, uint32_t length, void **ret,
+                                 struct deadline *d)
+{
+    int r;
+
+    if (w->ring.flags & RING_MANY) {
+        w->deadline = *d;
+        r = length > w->ring.max_message ? -EMSGSIZE : reserve_copy(w, length, ret);
+    } else {
+        r = make_room(w, length, d);
+        *ret = r == 0 ? (unsigned char *)ring_word(&w->ring, w->at) + RING_HEAD : NULL;
+    }
+    w->is_reserved = r == 0;
+    w->reserved = length;
+    return r;
+}
+
+int ring_reserve(struct ring_writer *w, uint32_t length, void **ret, struct deadline *d)
+{
+    if (!place(w, length) || w->ring.flags & RING_MANY)
+        return reserve_seldom(w, length, ret, d);
+    *ret = (unsigned char *)ring_word(&w->ring, w->at) + RING_HEAD;
+    w->is_reserved = true;
+    w->reserved = length;
+    return 0;
+}
+
+int ring_progress(struct ring_writer *w, uint32_t bytes)
+{
+    if (!w->is_reserved || bytes > w->reserved)
+        return -EINVAL;
+    if (w->ring.flags & RING_MANY)
+        return 0;
+    if (!w->is_begun && in_pieces(w, w->reserved)) {
+        begin(w, w->reserved);
+        w->is_begun = true;
+    }
+    if (w->is_begun)
+        put_piece(w, bytes);
+    return 0;
+}
+
+static SELDOM int commit_begun(struct ring_writer *w, uint32_t length)
+{
+    if (length == w->reserved) {
+        w->is_begun = false;
+        finish_begun(w, length);
+    } else {
+        take_back(w);
+        finish(w, length);
+    }
+    return 0;
+}
+
+static SELDOM int commit_many(struct ring_writer *w, uint32_t length)
+{
+    int r = ring_many_send(w, w->copy, length, &w->deadline);
+
+    w->is_reserved = r == -ETIMEDOUT;
+    return r;
+}
+
+int ring_commit(struct ring_writer *w, uint32_t length)
+{
+    if (!w->is_reserved || length > w->reserved)
+        return -EINVAL;
+    if (w->ring.flags & RING_MANY)
+        return commit_many(w, length);
+    w->is_reserved = false;
+    if (w->is_begun)
+        return commit_begun(w, length);
+    finish(w, length);
+    return 0;
+}
+
+void ring_abort(struct ring_writer *w)
+{
+    w->is_reserved = false;
+    if (w->is_begun && ring_holds_slot(w)) /* else another one writes there */
+        take_back(w);
+    w->is_begun = false;
+}
+
+void ring_hold_back(struct ring_writer *w)
+{
+    w->holding = !(w->ring.flags & RING_MANY);
+}
+
+void ring_publish_held(struct ring_writer *w)
+{
+    w->held = false;
+    ring_store_release(ring_word(&w->ring, w->first), w->first_word);
+    tell(w);
+}
+
+void ring_publish(struct ring_writer *w)
+{
+    w->holding = false;
+    if (w->held)
+        ring_publish_held(w);
+}
+
+void ring_writer_close(struct ring_writer *w)
+{
+    struct ring_header *h = w->ring.header;
+    uint64_t writer = atomic_load(&h->writer);
+
+    ring_abort(w);
+    free(w->copy);
+    w->copy = NULL;
+    if (!ring_holds_slot(w)) /* the place is another's */
+        return;
+    ring_publish(w);
+    if (w->slot >= 0 && (uint32_t)w->slot < w->ring.slots)
+        atomic_store(&w->ring.slot[w->slot].state, SLOT_LEFT);
+    ring_fence();
+    if (w->ring.flags & RING_MANY ? ring_writers_left(&w->ring) == 0 : writer >> 32 == w->role) {
+        atomic_compare_exchange_strong(&h->writer, &writer, (uint64_t)w->role << 32 | RING_CLOSED);
+        uint32_t asleep = atomic_exchange(&h->readers_asleep, 0);
+
+        if ((asleep & ASLEEP_POLL || ring_load(&h->blind) >= RING_POLLED) && w->hooks.poke)
+            w->hooks.poke(w->hooks.data);
+        ring_ring(&h->bell);
+    }
+}

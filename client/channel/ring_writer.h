@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Writing into a ring. A struct ring_writer is used by one thread at a time.
+ *
+ * Results beside 0: -ETIMEDOUT (no room by then; a time limit of 0 asks once), -EMSGSIZE (longer
+ * than the channel's limit), -EPROTO (what stands in the segment cannot be).
+ */
+#pragma once
+
+#include "ring_wait.h"
+
+#define RING_BLOCKS 64u /* of the ring, of each of which the first record is known */
+
+struct ring_writer {
+    struct ring ring;
+    struct ring_hooks hooks;
+
+    uint64_t position; /* where the next record will stand */
+    uint64_t claimed;  /* how far it may reach */
+    uint64_t sequence; /* of the next message */
+    uint64_t bytes, waits, wakes;
+    uint64_t at; /* of the reserved record */
+    uint32_t reserved; /* bytes */
+    bool is_reserved, is_begun; /* begun: readers may follow it already */
+    bool holding, held; /* messages back; some */
+    uint64_t first, first_word; /* of those held back */
+    uint64_t tail;
+    uint64_t index_next;         /* from here on a record is to be noted */
+    uint64_t index[RING_BLOCKS]; /* the first record of each block, as far as known */
+    uint32_t block_shift;
+
+    uint32_t role;
+    int slot;
+    uint32_t told;   /* the epoch that the caller was told of */
+    uint32_t agreed; /* the epoch in which `claimed` was compared with the readers' places */
+    bool fencing;      /* after each message, and so says the header */
+    bool must_fence;   /* nobody's membarrier reaches this process */
+    bool sleepy;       /* readers sleep most of the time */
+    uint32_t published, woken; /* of the last few */
+    unsigned char *copy;       /* RING_MANY: what was reserved */
+    uint32_t copy_size;
+    struct deadline deadline;
+    struct ring_wait wait;
+};
+
+/* Take over after whoever wrote before; `role` and `slot` are from shmd; hooks NULL: none.
+ * -EPROTO. */
+int ring_writer_start(struct ring_writer *w, const struct ring *r, int slot, uint32_t role,
+                      const struct ring_hooks *hooks);
+
+/* Room for a message, aligned to 8 bytes, valid until commit or abort. */
+int ring_reserve(struct ring_writer *w, uint32_t length, void **ret, struct deadline *d);
+/* So many of its first bytes are there: readers may follow a long one from then on. -EINVAL. */
+int ring_progress(struct ring_writer *w, uint32_t bytes);
+/* Publish it; it may have become shorter. With many writers this waits too, as reserve was told. */
+int ring_commit(struct ring_writer *w, uint32_t length);
+void ring_abort(struct ring_writer *w);
+
+/* Copy a message in and publish it. A long one may be read while it is written. */
+int ring_send(struct ring_writer *w, const void *bytes, uint32_t length, struct deadline *d);
+
+/* Hold messages back until ring_publish() or until room runs out, then publish them at once. With
+ * many writers each message is published by itself. */
+void ring_hold_back(struct ring_writer *w);
+void ring_publish(struct ring_writer *w);
+
+/* The end: readers that have read all are told so. Frees what the writer has. */
+void ring_writer_close(struct ring_writer *w);
+
+/* For poll: is there room for `length` bytes (1), or will `poke` of a reader be called (0)? */
+int ring_writer_arm(struct ring_writer *w, uint32_t length);

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: MIT
+"""Make a table, a JSON file and plots of what bench_channel printed.
+
+A ratio is made in every round of its own. Shown are the median, the least and the greatest. Rounds
+in which the bounced line tells that the two cores were one, or changed, count nowhere.
+"""
+
+import argparse
+import collections
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+
+KERNEL = ["pipe", "stream", "seqpacket", "mq"]
+PEERS = KERNEL + ["zmq", "boost", "libqb", "iceoryx"]
+LINE = "line"  # the bounced line beside the series
+
+
+class Aim:
+    """time(subject) / time(base) of two series; speed=True turns it over."""
+
+    def __init__(self, what, series, subject, base, relation, limit, other=None, speed=False):
+        self.what, self.series, self.subject, self.base = what, series, subject, base
+        self.relation, self.limit, self.other, self.speed = relation, limit, other, speed
+
+
+def aims():
+    best = PEERS
+    rows = [
+        Aim("one-way latency 64 B, polling / bounced line", "latency/poll/64", "shmd", LINE, "<=", 2.5),
+        Aim("one-way latency 1,023 B, polling / bounced line", "latency/poll/1023", "shmd", LINE, "<=", 5.5),
+        Aim("one-way latency 1,023 B, polling / libqb", "latency/poll/1023", "shmd", "libqb", "<=", 0.55),
+        Aim("1 MiB one-way, in pieces / iceoryx", "latency/poll/1048576", "shmd/pieces", "iceoryx", "<=", 0.65),
+        Aim("1 MiB one-way, copying / iceoryx", "latency/poll/1048576", "shmd/copy", "iceoryx",
+            "<=", 0.65),
+        Aim("may sleep / pure spinning, latency 64 B", "latency/block/64", "shmd", "shmd", "<=", 1.1,
+            "latency/poll/64"),
+        Aim("may sleep / pure spinning, 64 B messages", "rate/block/64", "shmd", "shmd", "<=", 1.1,
+            "rate/poll/64"),
+        Aim("blocking on one core 1,023 B / pipe", "latency/one-core/1023", "shmd", "pipe", "<=", 1.0),
+        Aim("messages/s 64 B / libqb", "rate/poll/64", "shmd", "libqb", ">=", 5, speed=True),
+        Aim("messages/s 64 B by 16 / libqb", "rate/poll/64", "shmd/16", "libqb", ">=", 5, speed=True),
+        Aim("messages/s 1,023 B / best peer", "rate/poll/1023", "shmd", best, ">=", 2, speed=True),
+        Aim("messages/s 1,023 B by 16 / best peer", "rate/poll/1023", "shmd/16", best, ">=", 2, speed=True),
+        Aim("messages/s 1,023 B blocking / best peer", "rate/block/1023", "shmd", best, ">=", 3.5, speed=True),
+        Aim("messages/s 1,023 B blocking by 16 / best peer", "rate/block/1023", "shmd/16", best, ">=", 3.5,
+            speed=True),
+        Aim("messages/s 1,023 B copying / best peer", "rate/poll/1023", "shmd/copy", best, ">=", 1.3,
+            speed=True),
+    ]
+    for size in (4096, 65536, 1048576):
+        rows.append(Aim(f"bytes/s at {size:,} B / bare ring", f"rate/poll/{size}", "shmd", "bare", ">=", 0.9,
+                        speed=True))
+        rows.append(Aim(f"bytes/s at {size:,} B / libqb", f"rate/poll/{size}", "shmd", "libqb", ">=", 1.05,
+                        speed=True))
+    for kind in ("single", "by-16"):
+        for size in (64, 1023):
+            series = f"readers/{kind}/{size}"
+            for n, limit in ((2, 0.75), (4, 0.5)):
+                rows.append(Aim(f"{n} readers, {kind}, {size:,} B, polling / 1", series, f"poll/{n}", "poll/1",
+                                ">=", limit, speed=True))
+                rows.append(Aim(f"{n} readers, {kind}, {size:,} B, sleeping / polling", series, f"sleep/{n}",
+                                f"poll/{n}", ">=", 0.5, speed=True))
+    return rows
+
+
+def read(lines):
+    """{series: {subject: {round: ns}}}, {series: {round: ns of the line}}, rounds dropped."""
+    table, line, dropped = collections.OrderedDict(), {}, collections.Counter()
+    for text in lines:
+        series, number, subject, value, bounced = text.rstrip("\n").split("\t")
+        subjects = table.setdefault(series, collections.OrderedDict()).setdefault(subject, {})
+        if float(bounced) > 0:
+            subjects[int(number)] = float(value)
+            line.setdefault(series, {})[int(number)] = float(bounced)
+        else:
+            dropped[series, int(number)] += 1
+    return table, line, dropped
+
+
+def spread(values):
+    return {"median": statistics.median(values), "min": min(values), "max": max(values),
+            "rounds": len(values)}
+
+
+def ratio(aim, table, line):
+    above = table.get(aim.series, {}).get(aim.subject, {})
+    series = aim.other or aim.series
+    if aim.base == LINE:
+        below = line.get(series, {})
+    elif isinstance(aim.base, list):
+        below = {}
+        for subject in aim.base:
+            for number, ns in table.get(series, {}).get(subject, {}).items():
+                below[number] = min(ns, below.get(number, ns))
+    else:
+        below = table.get(series, {}).get(aim.base, {})
+    rounds = sorted(above.keys() & below.keys())
+    if aim.other:  # two series, each at its own time: the line is to have been the same
+        rounds = [n for n in rounds
+                  if 0.77 < line[aim.series][n] / line[aim.other][n] < 1.3]
+    if not rounds:
+        return None
+    return spread([below[n] / above[n] if aim.speed else above[n] / below[n] for n in rounds])
+
+
+def judge(table, line):
+    rows = []
+    for aim in aims():
+        result = ratio(aim, table, line)
+        row = {"what": aim.what, "aim": f"{aim.relation} {aim.limit:g}", "verdict": "not measured"}
+        if result:
+            good = result["median"] >= aim.limit if aim.relation == ">=" else result["median"] <= aim.limit
+            row.update(result, verdict="reached" if good else "missed")
+        rows.append(row)
+    for what in ("one-way latency 1,023 B / Aeron", "messages/s 64 B / Aeron"):
+        rows.append({"what": what, "aim": "<= 0.75" if "latency" in what else ">= 1",
+                     "verdict": "not measured: Aeron is not in Debian"})
+    return rows
+
+
+def show(value):
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def print_table(head, rows):
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    for row in [head, *rows]:
+        cells = [cell.ljust(width) if i == 0 else cell.rjust(width)
+                 for i, (cell, width) in enumerate(zip(row, widths))]
+        print("  ".join(cells).rstrip())
+    print()
+
+
+def measured(table, line):
+    for series, subjects in table.items():
+        if line.get(series):
+            yield series, "bounced line", spread(list(line[series].values()))
+        for subject, rounds in subjects.items():
+            if rounds:
+                yield series, subject, spread(list(rounds.values()))
+
+
+def plot(folder, table):
+    os.makedirs(folder, exist_ok=True)
+    for name, label in (("latency/poll", "one-way latency, polling: ns"),
+                        ("latency/block", "one-way latency, sleeping: ns"),
+                        ("rate/poll", "a message's time, polling: ns"),
+                        ("rate/block", "a message's time, sleeping: ns")):
+        curves = collections.OrderedDict()
+        for series, subjects in table.items():
+            if not series.startswith(name + "/"):
+                continue
+            for subject, rounds in subjects.items():
+                if rounds and subject != "memcpy":
+                    curves.setdefault(subject, []).append(
+                        (int(series.rsplit("/", 1)[1]), statistics.median(rounds.values())))
+        if not curves:
+            continue
+        script = []
+        for kind, terminal in (("png", "pngcairo size 1000,700"), ("svg", "svg size 1000,700")):
+            script += [f"set terminal {terminal}",
+                       f"set output '{os.path.join(folder, name.replace('/', '-'))}.{kind}'",
+                       "set logscale xy", "set grid", "set key left top",
+                       "set xlabel 'bytes of a message'", f"set ylabel '{label}'",
+                       "plot " + ", ".join(f"'-' with linespoints title '{subject}'" for subject in curves)]
+            for points in curves.values():
+                script += [f"{x} {y}" for x, y in sorted(points)] + ["e"]
+        subprocess.run(["gnuplot"], input="\n".join(script) + "\n", text=True, check=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--plot", metavar="DIR")
+    args = parser.parse_args()
+    table, line, dropped = read(sys.stdin)
+    if not table:
+        sys.exit("bench: nothing was measured")
+    rows = list(measured(table, line))
+    print_table(["NANOSECONDS OF A MESSAGE", "MEDIAN", "MIN", "MAX", "ROUNDS"],
+                [[f"{series} {subject}", *(show(r[k]) for k in ("median", "min", "max")), str(r["rounds"])]
+                 for series, subject, r in rows])
+    kept = sum(len(rounds) for rounds in line.values())
+    print(f"{len(dropped)} of {len(dropped) + kept} rounds of a series dropped: "
+          "the two virtual CPUs were on one core, or moved\n")
+    judged = judge(table, line)
+    print_table(["AIM", "MEDIAN", "MIN", "MAX", "ROUNDS", "AIM", ""],
+                [[row["what"], *(show(row[k]) if k in row else "-" for k in ("median", "min", "max")),
+                  str(row.get("rounds", 0)), row["aim"], row["verdict"]] for row in judged])
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as out:
+            json.dump({"kernel": platform.release(), "machine": platform.machine(), "cores": os.cpu_count(),
+                       "dropped": len(dropped),
+                       "measured": [{"series": s, "subject": u, "unit": "ns", **r} for s, u, r in rows],
+                       "aims": judged}, out, indent=1)
+            out.write("\n")
+    if args.plot:
+        plot(args.plot, table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: MIT
+"""bob has write access to a channel that he shares with alice, and means harm by it: to her, to her
+other channels, to shmd. Each of these fails where he succeeds. At the end shmd itself does, to libshmd."""
+import array
+import contextlib
+import ctypes
+import errno
+import os
+import random
+import select
+import signal
+import socket
+import struct
+import threading
+import time
+import types
+
+import pytest
+
+import member as programs_of
+import shmd
+import sysv
+from bare import ALICE, BOB, Bare, start_as_daemon
+from channels import (BROADCAST, CONFIG, HEADER_SIZE, LAB, MANY, READER, SLOT_SIZE, WRITER, Member,
+                      Ring)
+from wire import OP
+
+SPIN = 4
+FIELDS = {"head": 64, "sent": 72, "piece": 104, "claimed": 128, "tail": 136, "used": 220,
+          "readers_asleep": 256, "writer_asleep": 384, "wanted": 392, "lock": 512, "lock_bell": 520}
+OPEN, READY = 0x40000000, 0x80000000
+NAME = "lab/c"
+
+
+class Hostile(Ring):
+    """A ring under the hands of somebody who may write to it."""
+
+    def word(self, at, value, kind="=Q"):
+        data = struct.pack(kind, value)
+        ctypes.memmove(self.address + (FIELDS[at] if isinstance(at, str) else at), data, len(data))
+
+    def scribble(self, r, size):
+        """A word somewhere, of those that mean something, with what may be believed there."""
+        at = r.choice([8 * r.randrange(HEADER_SIZE // 8), HEADER_SIZE + 8 * r.randrange(8 * SLOT_SIZE // 8),
+                       4096 + 8 * r.randrange(size // 8), 4096, *FIELDS.values()])
+        near = struct.unpack("=Q", ctypes.string_at(self.address + r.choice([64, 72, 128, 136]), 8))[0]
+        self.word(at & ~7, r.choice([0, 1, r.getrandbits(64), r.getrandbits(32), (1 << 64) - 1, 1 << 63,
+                                     near + r.choice([-8, 0, 8, size, -size, 3]),
+                                     r.randrange(1 << 16) << 32 | READY | 64, READY | r.randrange(size),
+                                     OPEN | 4096, 0xc0000000]) % (1 << 64))
+
+
+@pytest.fixture
+def b(make_broker, folder):
+    return start_as_daemon(make_broker, folder, CONFIG)
+
+
+@pytest.fixture
+def made(b):
+    """made.member(uid), made.wire(uid), made.ring(shmid): gone at the end."""
+    with contextlib.ExitStack() as stack:
+        def member(uid=ALICE, broker=b):
+            m = programs_of.Member(broker, uid, groups=(LAB,))
+            stack.callback(m.end)
+            return m
+
+        def bare(uid=BOB):
+            m = Member(b, uid)
+            stack.callback(m.end)
+            return m
+
+        def ring(shmid):
+            r = Hostile(shmid)
+            stack.callback(r.close)
+            return r
+
+        yield types.SimpleNamespace(member=member, bare=bare, ring=ring)
+
+
+def timed(m, *words, expect, limit):
+    begun = time.monotonic()
+    m.do(*words, expect=expect)
+    assert time.monotonic() - begun < limit
+
+
+def test_fewer_slots_than_there_are(b, made):
+    """Her join fails. What else she does over that connection goes on."""
+    bob = made.bare()
+    c = bob("channel", NAME, slots=4)
+    assert bob.enter(NAME, READER)[1] == 0
+    alice, carol = made.member(), made.member(10003)
+    alice.do("create", "lab/other", 0, 64, 16, 4)
+    alice.do("writer", "lab/other", 0)
+    carol.do("reader", "lab/other", 0, 0)
+    ring = made.ring(c.shmid)
+    ring.put("slots", 1)
+    assert "damaged" in alice.do("reader", NAME, 0, 0, expect=errno.EPROTO)
+    alice.do("send", 1, 64, 0)
+    assert alice.do("stat", "lab/other")[:3] == ["1", "1", "1"]
+    assert carol.do("recv", 1, 0) == ["1", "1", "1", "0"]
+    carol.do("recv", 1, 0, expect=errno.ETIMEDOUT)
+    ring.put("slots", 4)
+    alice.do("create", "lab/other", 0, 64, 16, 4)  # an answer of shmd's, to all that came before
+    assert [ring.get("role", i) for i in range(1, 4)] == [0] * 3  # her lease was given back
+
+
+@pytest.mark.parametrize("word", [77 << 32, 77 << 32 | 1])
+def test_a_lock_that_is_never_given_back(b, made, word):
+    """A time limit holds; a call that does not wait returns, and its caller can poll."""
+    alice, bob = made.member(), made.bare()
+    c = bob("channel", NAME, ring_flags=MANY)
+    alice.do("writer", NAME, 0)
+    ring = made.ring(c.shmid)
+    alice.do("poll", 0)
+    ring.word("lock", word)
+    for _ in range(3):  # a message that is reserved, then two that are sent
+        timed(alice, "send", 1, 64, 100, expect=errno.ETIMEDOUT, limit=5)
+        alice.do("send", 1, 64, 0, expect=errno.ETIMEDOUT)
+        ring.word("lock", 0)
+        assert alice.do("poll", 20000) == ["1"]
+        alice.do("send", 1, 64, 0)
+        ring.word("lock", word)
+
+
+@pytest.mark.parametrize("spin", [0, SPIN])
+def test_a_message_that_comes_byte_by_byte(b, made, spin):
+    """She follows what is being written, but not for longer than her time limit."""
+    alice, carol, bob = made.member(), made.member(10003), made.bare()
+    length = 4 << 20
+    c = bob("channel", NAME, max_message=length, messages=1)
+    alice.do("reader", NAME, spin, 0)
+    carol.do("writer", NAME, 0)
+    carol.do("send", 1, 64, 0)
+    alice.do("recv", 1, 0)  # by peeking; the next one she copies
+    ring = made.ring(c.shmid)
+    ring.word(4096 + 72, 1 << 32 | OPEN | length)
+    for limit in (300, 0):
+        begun, there = time.monotonic(), 0
+        alice.say("recv", 1, limit)
+        while not select.select([alice.process.stdout], [], [], 0)[0] and time.monotonic() - begun < 10:
+            there += 1
+            ring.word("piece", there)
+        alice.hear(expect=errno.ETIMEDOUT)
+        assert time.monotonic() - begun < 1.8
+
+
+@pytest.mark.parametrize("flags", [0, BROADCAST, MANY])
+def test_garbage_at_random(b, made, flags):
+    """Nobody crashes, nobody goes on for longer than his time limit, and shmd serves."""
+    alice, carol, bob = made.member(), made.member(10003), made.bare()
+    r = random.Random(flags)
+    for turn in range(3):
+        name = "lab/c%d" % turn
+        c = bob("channel", name, ring_flags=flags, max_message=4096, messages=14, slots=8)
+        alice.do("writer", name, 0)
+        carol.do("reader", name, 0, 0)
+        bob.enter(name, READER, lease=turn + 1)
+        ring = made.ring(c.shmid)
+        size = c.size - 4096
+        shape = ctypes.string_at(ring.address, 64)
+        for i in range(12):
+            words = ((alice, "send", 50, 0, 20, 4000), (carol, "recv", 50, 20))
+            begun = time.monotonic()
+            for who, *what in words:
+                who.say(*what)
+            waiting = {who.process.stdout for who, *_ in words}
+            while waiting:
+                for _ in range(50):
+                    ring.scribble(r, size)
+                waiting -= set(select.select(list(waiting), [], [], 0)[0])
+                assert time.monotonic() - begun < 20
+            for who, *_ in words:
+                line = who.process.stdout.readline()
+                assert line.startswith((b"ok", b"error")), line
+            alice.say("stat", name)
+            assert alice.process.stdout.readline().startswith((b"ok", b"error %d " % errno.EPROTOTYPE))
+            if i % 4 == 3:  # come and go, on what stands there now
+                for who, *what in ((alice, "writer"), (carol, "reader")):
+                    who.do("close")
+                    ctypes.memmove(ring.address, shape, 64) if i == 7 else None
+                    who.say(*what, name, 0, -1)
+                    if who.process.stdout.readline().startswith(b"error"):
+                        ctypes.memmove(ring.address, bytes(HEADER_SIZE), HEADER_SIZE)
+                        ctypes.memmove(ring.address + 4096, bytes(size), size)
+                        ctypes.memmove(ring.address, shape, 64)
+                        who.do(*what, name, 0, -1)
+        alice.do("close")
+        carol.do("close")
+        bob("detach", turn + 1)
+    alice.do("create", "lab/sane", flags, 4096, 14, 8)
+    alice.do("writer", "lab/sane", 0)
+    carol.do("reader", "lab/sane", 0, 0)
+    alice.do("send", 5, 64, 0)
+    assert carol.do("recv", 5, 0)[1] == "5"
+
+
+def test_many_that_end_at_once(b, made):
+    """Those who sleep on a bell, perhaps thousands of his threads, are woken once for all of them."""
+    with b.connect(ALICE) as alice, b.connect(BOB) as bob:
+        c = bob.channel("c", slots=1000)
+        for lease in range(1, 1001):
+            bob.attach("10002/c", lease=lease)
+            bob.join(READER, lease=lease)
+        ring = made.ring(c.shmid)
+        before = ring.get("writer_bell")
+        bob.close()
+        while ring.get("role", 0) or ring.get("role", 999):
+            alice.ping()
+        alice.ping()
+    assert ring.get("writer_bell") == before + 1
+
+
+def test_a_child_outlives_a_member(b, made):
+    """It has the connection and the segment still; the part of its parent has ended all the same."""
+    with Bare(BOB, groups=[LAB]) as bob:
+        alice = made.member()
+        alice.do("create", NAME, 0, 64, 16, 4)
+        assert bob("ask", b.socket, "attach", NAME) == bob("ask", b.socket, "join", WRITER) == 0
+        shmid, = sysv.segments().keys() - {b.registry}
+        assert bob("hold", shmid) == 0
+        ring = made.ring(shmid)
+        ring.put("writer", ring.get("role", 0) << 32 | 1)
+        alice.do("reader", NAME, 0, 0)
+        child = bob("fork")
+        try:
+            bob.kill()
+            alice.do("recv", 1, 20000, expect=errno.EOWNERDEAD)
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+# A shmd that means harm. Between libshmd and an honest one stands one that changes what comes back.
+
+class Between:
+    """`change(opcode, frame, fds)` gives what is passed on for each reply: a frame and descriptors."""
+
+    def __init__(self, broker, folder, change):
+        self.change = change
+        self.socket = os.path.join(folder, "between.sock")
+        self.programs, self.env, self.path = broker.programs, broker.env, broker.socket
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.socket)
+        os.chmod(self.socket, 0o666)
+        self.listener.listen()
+        self.given = []  # descriptors that are passed on, closed at the end
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self.listener.accept()
+                far = socket.socket(socket.AF_UNIX)
+                far.connect(self.path)
+                with near, far:
+                    self.near = near
+                    self._pass(near, far)
+
+    def _pass(self, near, far):
+        replies, fds = b"", []
+        while True:
+            ready = select.select([near, far], [], [])[0]
+            if near in ready:
+                data = near.recv(8192)
+                if not data:
+                    return
+                far.sendall(data)
+            if far in ready:
+                data, more, _, _ = socket.recv_fds(far, 8192, 8)
+                if not data:
+                    return
+                fds += more
+                replies += data
+                while len(replies) >= 16 and len(replies) >= struct.unpack_from("=I", replies)[0]:
+                    size, opcode = struct.unpack_from("=IH", replies)
+                    frame, pass_on = self.change(opcode, replies[:size], fds)
+                    near.sendmsg([frame], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", pass_on))]
+                                 if pass_on else [])
+                    for fd in fds:
+                        os.close(fd)
+                    fds = []
+                    replies = replies[size:]
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self.near.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join(shmd.LIMIT)
+        for fd in self.given:
+            os.close(fd)
+
+
+@pytest.fixture
+def between(b, made, folder):
+    made = []
+
+    def make(change):
+        made.append(Between(b, folder, change))
+        return made[-1]
+
+    yield make
+    for m in made:
+        m.close()
+
+
+def descriptors(m):
+    return len(os.listdir("/proc/%d/fd" % m.pid))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 100])
+def test_descriptors_that_nobody_asked_for(made, between, n):
+    """One at most is kept, until the next one."""
+    null = os.open("/dev/null", os.O_RDONLY)
+    server = between(lambda opcode, frame, fds: (frame, [null] * n))
+    server.given.append(null)
+    m = made.member(None, server)
+    before = descriptors(m)
+    m.do("create", NAME, 0, 64, 16, 4)
+    m.do("writer", NAME, 0)
+    for _ in range(20):
+        m.do("create", NAME, 0, 64, 16, 4)
+    assert descriptors(m) <= before + 1
+    m.do("send", 1, 64, 0)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "file", "epoll", "full", "none"])
+def test_a_descriptor_that_is_none_to_poll(made, between, kind):
+    """A call that does not wait does not, whatever came."""
+    given = []
+    if kind == "pipe":  # to read from it waits for ever
+        given = list(os.pipe())
+    elif kind == "file":
+        given = [os.open("/dev/zero", os.O_RDONLY)]  # and this never ends
+    elif kind == "epoll":
+        epoll = select.epoll()
+        given = [os.dup(epoll.fileno())]
+    elif kind == "full":
+        ends = socket.socketpair()
+        given = [s.detach() for s in ends]
+    server = between(lambda opcode, frame, fds: (frame, given[:1] if opcode == OP["POLLFD"] else fds))
+    server.given += given
+    m = made.member(None, server)
+    m.do("create", NAME, 0, 64, 16, 4)
+    m.do("reader", NAME, 0, 0)
+    stop = threading.Event()
+
+    def fill():
+        while not stop.is_set():
+            select.select([], [given[1]], [], 0.01)
+            with contextlib.suppress(BlockingIOError):
+                socket.socket(fileno=os.dup(given[1])).send(bytes(65536), socket.MSG_DONTWAIT)
+
+    filler = threading.Thread(target=fill)
+    if kind == "full":
+        filler.start()
+    m.say("poll", 0)
+    line = m.process.stdout.readline()
+    assert line.startswith((b"ok", b"error")), line
+    for _ in range(3):
+        m.do("recv", 1, 0, expect=errno.ETIMEDOUT)
+    stop.set()
+    if kind == "full":
+        filler.join()
+
+
+@pytest.mark.parametrize("role, slot", [(0, 0), (1, 4), (1, 0xffffffff)])
+def test_a_role_that_cannot_be(made, between, role, slot):
+    server = between(lambda opcode, frame, fds: (
+        (frame[:16] + struct.pack("=II", role, slot) if opcode == OP["JOIN"] else frame), fds))
+    m = made.member(None, server)
+    m.do("create", NAME, 0, 64, 16, 4)
+    m.do("writer", NAME, 0, expect=errno.EPROTO)
+    m.do("create", NAME, 0, 64, 16, 4)
+
+
+@pytest.mark.parametrize("size", [16, 20, 32, 8192])
+def test_a_joined_of_another_size(made, between, size):
+    server = between(lambda opcode, frame, fds: (
+        (struct.pack("=I", size) + frame[4:] + bytes(8192))[:size] if opcode == OP["JOIN"] else frame, fds))
+    m = made.member(None, server)
+    m.do("create", NAME, 0, 64, 16, 4)
+    m.do("reader", NAME, 0, 0, expect=errno.EPROTO)
+    m.do("create", NAME, 0, 64, 16, 4)

@@ -1,0 +1,450 @@
+# SPDX-License-Identifier: MIT
+"""shmd-channel(3) and its header: numbers, examples and promises are those of the code."""
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+import shmd
+
+pytestmark = pytest.mark.once
+CLIENT = os.path.join(shmd.TOP, "client")
+HEADERS = {"libshmd.3": "shmd.h", "shmd-channel.3": "shmd-channel.h"}
+
+
+def text(*path):
+    with open(os.path.join(shmd.TOP, *path)) as f:
+        return f.read()
+
+
+def page():
+    return text("client", "shmd-channel.3")
+
+
+def constant(source, name):
+    """The value of a #define that is a number or a shift."""
+    value = re.search(r"#define %s\s+(.+?)\s*(?:/\*|$)" % name, source, re.M).group(1)
+    assert re.fullmatch(r"[\d()<ull ]+", value), value
+    return eval(re.sub(r"[ul]", "", value))
+
+
+# Extracted programs.
+
+def programs_of(source):
+    """The complete programs in literal displays, as they are read."""
+    blocks = re.findall(r"^\.Bd -literal[^\n]*\n(.*?)^\.Ed", source, re.S | re.M)
+    return [b.replace("\\e", "\\") for b in blocks if "int main(" in b]
+
+
+def in_readme():
+    found = [b for b in re.findall(r"^```c\n(.*?)^```", text("README.md"), re.S | re.M) if "int main(" in b]
+    assert len(found) == 1
+    return found[0]
+
+
+def pkg_config(*words):
+    env = dict(os.environ, PKG_CONFIG_PATH=os.path.join(shmd.BUILD, "meson-uninstalled"))
+    out = subprocess.run(["pkg-config", *words], stdout=subprocess.PIPE, env=env, text=True, check=True).stdout
+    return out.split()
+
+
+def compiled(programs, folder, source, compiler="cc", more=()):
+    if not shutil.which(compiler):
+        pytest.skip("needs " + compiler)
+    exe = os.path.join(folder, "example-" + compiler)
+    language = "c" if compiler == "cc" else "c++"
+    subprocess.run([compiler, "-Wall", "-Wextra", "-Werror", *pkg_config("--cflags", "libshmd"), "-o", exe, "-x",
+                    language, "-", "-x", "none", *pkg_config("--libs", "libshmd"), *more,
+                    "-Wl,-rpath," + os.path.join(programs.folder, "client")],
+                   input=source, text=True, check=True)
+    os.chmod(exe, 0o755)
+    return exe
+
+
+def run(broker, exe, *args, **kwargs):
+    return broker.programs.run([exe, *args], env={"SHMD_SOCKET": broker.socket}, **kwargs).out
+
+
+@pytest.mark.parametrize("compiler", ["cc", "c++"])
+def test_examples_of_the_page(broker, folder, compiler):
+    writer, reader, batches = [
+        shutil.move(compiled(broker.programs, folder, p, compiler), os.path.join(folder, "example%d" % i))
+        for i, p in enumerate(programs_of(page()))]
+    lines = "".join("line %d\n" % i for i in range(300))
+    r = broker.programs.popen([reader, "lines"], env={"SHMD_SOCKET": broker.socket}, stdout=subprocess.PIPE)
+    try:  # it waits for the channel to be made
+        run(broker, writer, "lines", input=lines.encode())
+        out, _ = r.communicate(timeout=shmd.LIMIT)
+    finally:
+        r.kill()
+        r.wait()
+    assert (r.returncode, out.decode()) == (0, lines)
+    assert run(broker, batches).splitlines() == ["sum 120", "reader: 16 messages", "writer: 16 messages"]
+
+
+@pytest.mark.parametrize("compiler", ["cc", "c++"])
+def test_example_of_readme(broker, folder, compiler):
+    exe = compiled(broker.programs, folder, in_readme(), compiler)
+    assert run(broker, exe) == "hello\n"
+    assert run(broker, exe) == "hello\n"
+
+
+# In an event loop.
+
+class Side:
+    def __init__(self, broker, exe, role, count, name="c"):
+        self.started = time.monotonic()
+        self.process = broker.programs.popen([exe, role, name, count], env={"SHMD_SOCKET": broker.socket},
+                                             stdout=subprocess.PIPE)
+        assert self.line() == "open"
+
+    def line(self):
+        readable, _, _ = select.select([self.process.stdout], [], [], shmd.LIMIT)
+        assert readable, "nothing is said"
+        return self.process.stdout.readline().decode().strip()
+
+    def end(self, count):
+        """All were passed on, and it slept meanwhile: a loop that does not would wake 100 times as often."""
+        messages, wakes = map(int, re.findall(r"\d+", self.line()))
+        assert messages == count
+        assert wakes <= count + 200 + 110 * (time.monotonic() - self.started)
+        assert self.process.wait(shmd.LIMIT) == 0
+        return wakes
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def side(broker, folder):
+    source = text("client", "examples", "channel-event.c")
+    if subprocess.run(["pkg-config", "--exists", "libevent"]).returncode != 0:
+        pytest.skip("needs libevent (apt install libevent-dev)")
+    compiled(broker.programs, folder, source, "c++", pkg_config("--libs", "libevent"))
+    exe = compiled(broker.programs, folder, source, "cc", pkg_config("--libs", "libevent"))
+    made = []
+
+    def make(role, count):
+        made.append(Side(broker, exe, role, count))
+        return made[-1]
+    yield make
+    for s in made:
+        s.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("first, second", [("write", "read"), ("read", "write")])
+def test_in_libevent_over_a_restart(broker, side, first, second, number):
+    """The first one waits: the writer for room, with a quarter sent, or the reader for a message."""
+    a = side(first, 1000)
+    broker.stop(number, 0 if number == signal.SIGTERM else -number)
+    broker.start()
+    b = side(second, 1000)
+    a.end(1000), b.end(1000)
+
+
+def test_in_libevent_shmd_is_killed_in_the_middle(broker, side):
+    w, r = side("write", 300000), side("read", 300000)
+    broker.kill()
+    broker.start()
+    w.end(300000), r.end(300000)
+
+
+def test_in_libevent_the_next_writer_is_heard(broker, side):
+    """A reader that was told of a death goes on with who comes then."""
+    a, r = side("write", 100000000), side("read", 100000000)
+    a.process.kill()
+    a.process.wait()
+    b = side("write", 1)  # its message has the wrong number, which shows that it came
+    b.end(1)
+    assert "messages" in r.line()
+    assert r.process.wait(shmd.LIMIT) == 1
+
+
+# Numbers.
+
+def test_defaults_are_those_of_the_header():
+    header = text("client", "shmd-channel.h")
+    for struct, init in (("shmd_channel_options", "SHMD_CHANNEL_INIT"), ("shmd_member_options", "SHMD_MEMBER_INIT")):
+        body = re.sub(r"/\*.*?\*/", "", re.search(r"struct %s \{(.*?)\n\};" % struct, header, re.S).group(1), flags=re.S)
+        names = re.findall(r"(\w+)(?:\[\w+\])?;", body)
+        values = re.search(r"#define %s \{(.*)\}" % init, header).group(1)
+        values = re.sub(r"\{[^}]*\}", "{}", values).split(", ")
+        assert len(names) == len(values), (names, values)
+        in_header = {n: v for n, v in zip(names, values) if n != "reserved"}
+        part = re.search(r"\.Dv %s(?: :|,).*?\n\.El" % init, page(), re.S).group(0)
+        in_page = {}
+        for item in re.split(r"^\.It Va ", part, flags=re.M)[1:]:
+            default = re.search(r"Default:\s(?:\.Dv )?(\S+?)(?: ?\.)?$", item, re.M).group(1)
+            in_page[item.split()[0]] = {"empty": '""', "\\-1": "-1"}.get(default, default)
+        assert in_page == in_header
+
+
+def test_limits_are_those_of_the_code():
+    said, ring = page(), text("common", "ring.h")
+    poll, writer = text("client", "channel", "poll.c"), text("client", "channel", "ring_writer.c")
+    wait = text("client", "channel", "ring_wait.c")
+    header = text("client", "shmd-channel.h")
+    sizes = re.findall(r"_Static_assert\(sizeof\(struct ring_(?:header|slot)\) == (\d+)", ring)
+    for pattern, expected in [
+        (r"takes its bytes and (\d+) more, rounded up to a multiple of (\d+)",
+         (constant(ring, "RING_HEAD"), constant(ring, "RING_GRAIN"))),
+        (r"it has (\d+) bytes at least", constant(ring, "RING_SIZE_MIN")),
+        (r"in front of it, (\d+) bytes and (\d+) for each member", tuple(map(int, sizes))),
+        (r"^1 to (\d+) bytes \((\d+) MiB\)", (constant(ring, "RING_MESSAGE_MAX"),
+                                              constant(ring, "RING_MESSAGE_MAX") >> 20)),
+        (r"at most (\d+), so that beside a writer (\d+) readers",
+         (constant(ring, "RING_SLOTS_MAX"), constant(header, "SHMD_CHANNEL_READERS_MAX"))),
+        (r"a tag of (\d+) characters", constant(header, "SHMD_TAG_SIZE") - 1),
+        (r"from (\d+) microseconds down", constant(wait, "BUDGET_MAX") // 1000),
+        (r"readable every (\d+) milliseconds", constant(poll, "LOOK_AGAIN_MS")),
+        (r"A message of (\d+) KiB or more", constant(writer, "PIECES_FROM") >> 10),
+    ]:
+        found = re.search(pattern, said, re.M)
+        assert found, pattern
+        assert found.groups() == tuple(map(str, expected if isinstance(expected, tuple) else (expected,)))
+
+
+SIZES = r"""
+#include <shmd-channel.h>
+#include <stdio.h>
+#include <stdlib.h>
+int main(int argc, char **argv)
+{
+    struct shmd_channel_options o = SHMD_CHANNEL_INIT;
+    struct shmd_channel_status status;
+    struct shmd *s;
+    int r = shmd_connect(&s, NULL, 5000);
+
+    for (int i = 1; i + 1 < argc && r == 0; i += 2) {
+        o.max_message = (uint32_t)atol(argv[i]);
+        o.messages = (uint32_t)atol(argv[i + 1]);
+        r = shmd_channel_create(s, "sized", &o, NULL, 5000);
+        if (r == 0)
+            r = shmd_channel_stat(s, "sized", &status, NULL, NULL, 5000);
+        if (r == 0)
+            printf("%llu\n", (unsigned long long)status.size);
+        shmd_remove(s, "sized", NULL, 5000);
+    }
+    if (r < 0)
+        printf("%s\n", shmd_error(s));
+    shmd_disconnect(s);
+    return 0;
+}
+"""
+
+
+def test_table_of_sizes(broker, folder):
+    rows = re.findall(r"^\.It (\d+) Ta (\d+) Ta (\d+)$", page(), re.M)
+    assert len(rows) > 4
+    exe = compiled(broker.programs, folder, SIZES)
+    assert run(broker, exe, *sum(([m, n] for m, n, _ in rows), [])).split() == [ring for _, _, ring in rows]
+
+
+# What is promised of single calls.
+
+PROMISES = r"""
+#include <errno.h>
+#include <shmd-channel.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#define IS(call, expected) do { int is_ = (call); if (is_ != (expected)) { \
+    printf("%d: %s is %d: %s\n", __LINE__, #call, is_, shmd_error(s)); return 1; } } while (0)
+int main(void)
+{
+    struct shmd_channel_options o = SHMD_CHANNEL_INIT;
+    struct shmd_member_options m = SHMD_MEMBER_INIT;
+    struct shmd_writer *w, *w2;
+    struct shmd_reader *r, *r2;
+    struct shmd *s;
+    const void *at, *again;
+    char bytes[5000] = {0};
+    size_t n = 0;
+    void *room, *other;
+    time_t started;
+
+    shmd_connect(&s, NULL, 5000);
+    o.members = 3;
+    strcpy(o.tag, "t");
+    IS(shmd_writer_open(&w, s, "c", NULL, 5000), -ENOENT);
+    IS(shmd_channel_create(s, "c", &o, NULL, 5000), 0);
+    IS(shmd_channel_create(s, "c", &o, NULL, 5000), 0);
+    IS(shmd_channel_create(s, "c", NULL, NULL, 5000), -EPROTOTYPE);
+    o.segment.flags = SHMD_EXCLUSIVE;
+    IS(shmd_channel_create(s, "c", &o, NULL, 5000), -EEXIST);
+    o.flags = SHMD_BROADCAST | SHMD_HOLD;
+    IS(shmd_channel_create(s, "d", &o, NULL, 5000), -EINVAL);
+    IS(shmd_create(s, "plain", 4096, NULL, NULL, 5000), 0);
+    IS(shmd_reader_open(&r, s, "plain", NULL, 5000), -EPROTOTYPE);
+    m.tag = "other";
+    IS(shmd_reader_open(&r, s, "c", &m, 5000), -EPROTOTYPE);
+    m.tag = "t";
+    m.flags = SHMD_MEMBER_WAIT;
+    IS(shmd_reader_open(&r, s, "c", &m, 5000), 0);
+    IS(shmd_recv(r, bytes, 1, &n, 0), -ETIMEDOUT); /* vacant */
+    IS(shmd_writer_open(&w, s, "c", &m, 5000), 0);
+    IS(shmd_writer_open(&w2, s, "c", NULL, 5000), -EBUSY);
+    IS(shmd_writer_open(&w2, s, "c", &m, 1), -ETIMEDOUT);
+    IS(shmd_reader_open(&r2, s, "c", NULL, 5000), 0);
+    IS(shmd_reader_open(&r2, s, "c", NULL, 5000), -EUSERS);
+
+    IS(shmd_send(w, bytes, 4097, 0), -EMSGSIZE);
+    IS(shmd_commit(w, 0), -EINVAL);
+    IS(shmd_reserve(w, 100, &room, 0), 0);
+    IS((int)((size_t)room % 8), 0);
+    IS(shmd_reserve(w, 1, &other, 0), -EBUSY);
+    IS(shmd_send(w, bytes, 1, 0), -EBUSY);
+    IS(shmd_commit(w, 101), -EINVAL);
+    IS(shmd_commit(w, 99), 0);
+    IS(shmd_reserve(w, 100, &room, 0), 0);
+    shmd_abort(w);
+    IS(shmd_send(w, NULL, 0, 0), 0);
+    IS(shmd_recv(r, bytes, 98, &n, 0), -EMSGSIZE);
+    IS((int)n, 99);
+    IS(shmd_peek(r, &at, &n, 0), 1);
+    IS((int)n, 99);
+    IS(shmd_peek(r, &again, &n, 0), 1);
+    IS((int)n, 0);
+    IS(at != again, 1);
+    IS(shmd_release(r), 0);
+    w = shmd_writer_close(w);
+    IS(shmd_recv(r, bytes, 1, &n, -1), 0); /* the end is told once */
+    IS(shmd_recv(r, bytes, 1, &n, 0), -ETIMEDOUT);
+    IS(shmd_recv(r, bytes, 1, &n, 1), -ETIMEDOUT);
+    IS(shmd_writer_open(&w, s, "c", NULL, 5000), 0);
+    IS(shmd_send(w, "x", 1, 0), 0);
+    IS(shmd_recv(r, bytes, 1, &n, 0), 1);
+    m.flags = SHMD_MEMBER_SPIN;
+    shmd_reader_close(r);
+    IS(shmd_reader_open(&r, s, "c", &m, 5000), 0);
+    IS(shmd_recv(r, bytes, 5000, &n, 0), 1); /* kept */
+    while (shmd_recv(r, bytes, sizeof(bytes), &n, 0) > 0)
+        ;
+    started = time(NULL);
+    IS(shmd_recv(r, bytes, 1, &n, 20), -ETIMEDOUT); /* a limit holds for who spins too */
+    IS(time(NULL) - started < 3, 1);
+    IS(w == NULL || shmd_writer_fd(w, 5000) < 0, 0);
+    IS(shmd_reader_fd(r, 5000) == shmd_reader_fd(r, 0), 1);
+    shmd_writer_close(w);
+    shmd_reader_close(r);
+    shmd_reader_close(r2);
+    shmd_reader_close(NULL);
+    shmd_writer_close(NULL);
+    IS(shmd_remove(s, "c", NULL, 5000), 0);
+    shmd_disconnect(s);
+    puts("kept");
+    return 0;
+}
+"""
+
+
+def test_promises_of_the_page(broker, folder):
+    assert run(broker, compiled(broker.programs, folder, PROMISES), expect=None) == "kept\n"
+
+
+ENDS = r"""
+#include <errno.h>
+#include <shmd-channel.h>
+#include <stdio.h>
+int main(void)
+{
+    struct shmd_channel_options o = SHMD_CHANNEL_INIT;
+    struct shmd_reader *r = NULL;
+    struct shmd *s;
+    char byte;
+    size_t n;
+    int e, ends = 0;
+
+    shmd_connect(&s, NULL, 5000);
+    o.max_message = 8;
+    o.flags = SHMD_HOLD;
+    e = shmd_channel_create(s, "c", &o, NULL, 5000);
+    if (e < 0 || shmd_reader_open(&r, s, "c", NULL, 5000) < 0 || shmd_reader_fd(r, 5000) < 0)
+        return fprintf(stderr, "%s\n", shmd_error(s)), 1;
+    puts("open");
+    fflush(stdout);
+    while (ends < 20) { /* never polls, so that most of its time is spent on getting ready for that */
+        e = shmd_recv(r, &byte, 1, &n, 0);
+        if (e != -ETIMEDOUT && e != -EMSGSIZE) {
+            printf("%d\n", e);
+            fflush(stdout);
+            ends++;
+        }
+    }
+    shmd_reader_close(r);
+    shmd_disconnect(s);
+    return 0;
+}
+"""
+
+
+def test_each_end_is_told_to_who_polls(broker, folder, side):
+    """Also one that comes while a call that found nothing gets ready to poll."""
+    exe = compiled(broker.programs, folder, ENDS, "c++")
+    r = broker.programs.popen([exe], env={"SHMD_SOCKET": broker.socket}, stdout=subprocess.PIPE, text=True)
+    try:
+        assert r.stdout.readline() == "open\n"
+        for _ in range(20):
+            side("write", 0).end(0)
+            assert select.select([r.stdout], [], [], shmd.LIMIT)[0], "the end was not told"
+            assert r.stdout.readline() == "0\n"
+        assert r.wait(shmd.LIMIT) == 0
+    finally:
+        r.kill()
+        r.wait()
+        r.stdout.close()
+
+
+# Every call is exported, declared and documented; nothing else is.
+
+def declared(header):
+    return set(re.findall(r"^(?:int|void|uint64_t|struct \w+|const char) \*?(shmd_\w+)\(", text("client", header), re.M))
+
+
+def test_calls_are_exported_declared_and_documented():
+    listed = set(re.findall(r"^\s+(shmd_\w+);", text("client", "libshmd.sym"), re.M))
+    out = subprocess.run(["nm", "-D", "--defined-only", os.path.join(shmd.BUILD, "client", "libshmd.so.0")],
+                         stdout=subprocess.PIPE, text=True, check=True).stdout
+    exported = {line.split()[2].split("@")[0] for line in out.splitlines() if line.split()[1] in "TDBRVW"}
+    assert exported == listed
+    every = set()
+    for name, header in HEADERS.items():
+        source, calls = text("client", name), declared(header)
+        assert calls and not calls & every
+        every |= calls
+        for pattern in (r"^\.Nm (shmd_\w+)", r"^\.F[no] (shmd_\w+)", r"^\.It Fn (shmd_\w+)"):
+            found = re.findall(pattern, source.split(".Sh DESCRIPTION")[0] if "It" not in pattern else source, re.M)
+            in_page = set(found) - {"shmd_channel"}
+            # A call that only others' descriptions speak of has its own all the same.
+            if "It" in pattern:
+                in_page |= {"shmd_writer_error", "shmd_reader_error"} & calls
+            assert in_page == calls, (name, pattern, in_page ^ calls)
+    assert every == listed
+
+
+@pytest.mark.parametrize("standard", ["c99", "c11", "gnu17"])
+def test_header_stands_alone(standard):
+    subprocess.run(["cc", "-std=" + standard, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-x", "c",
+                    "-I", CLIENT, "-"], input="#include <shmd-channel.h>\n", text=True, check=True)
+
+
+def test_errors_of_the_header_are_in_the_page():
+    said = set(re.findall(r"-(E[A-Z0-9]+)\b", text("client", "shmd-channel.h")))
+    assert said - set(re.findall(r"^\.It Bq Er (\w+)", page().split(".Sh ERRORS")[1], re.M)) == set()
+
+
+def test_flags_and_members_of_the_header_are_in_the_page():
+    header = re.sub(r"/\*.*?\*/", "", text("client", "shmd-channel.h"), flags=re.S)
+    for name in re.findall(r"\b(SHMD_[A-Z_]+) =", header):
+        assert name in page(), name
+    for body in re.findall(r"^struct \w+ \{(.*?)^\};", header, re.S | re.M):
+        for name in re.findall(r"(\w+)(?:\[\w+\])?[,;]", body):
+            assert name == "reserved" or re.search(r"^\.(It )?Va .*\b%s\b" % name, page(), re.M), name
