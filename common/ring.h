@@ -122,7 +122,7 @@ enum ring_member { MEMBER_READER = 1, MEMBER_WRITER = 2 };
 
 enum ring_asleep { /* bits of a flag */
     ASLEEP_FUTEX = 1 << 0,
-    ASLEEP_POLL = 1 << 1, /* in poll, epoll and so on: shmd is to write to the eventfd */
+    ASLEEP_POLL = 1 << 1, /* in poll, epoll and so on: shmd is to make the descriptor readable */
 };
 
 /*
