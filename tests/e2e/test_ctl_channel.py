@@ -268,8 +268,8 @@ def test_waiting_for_a_channel_to_write_to(broker, ctl):
     p.stdin.close()
     w.stdin.close()
     assert ended(p) == ended(w) == DONE
+    assert sorted(s.stdout.readline() for _ in range(2)) == [b"a\n", b"b\n"]
     s.send_signal(signal.SIGTERM)
-    assert sorted(s.stdout.read().split()) == [b"a", b"b"]
     broker.ctl("pub", "c", "--tag", "u", "--no-create", input=b"", expect=FAILED)
     broker.ctl("pub", "none", "--no-create", "--wait", "--timeout", "0.05", input=b"",
                expect=TIMED_OUT)

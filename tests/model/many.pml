@@ -10,7 +10,7 @@
  * for room notes the epoch without agreeing), JOIN_NO_EPOCH, LOCK_STAYS (a dead one's).
  */
 #define SIZE 2
-#define LAST 5
+#define LAST 4
 
 byte lock, epoch, head, claimed, position, held;
 mtype = { ABSENT, JOINING, ACTIVE };
