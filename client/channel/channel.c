@@ -90,6 +90,17 @@ static void look_at(const struct ring *r, const struct ring_slot *slot,
     };
 }
 
+/* Neither one that has closed, nor one whose end shmd is just noting. */
+static bool is_member(const struct ring_slot *slot)
+{
+    if (atomic_load_explicit(&slot->role, memory_order_acquire) == 0)
+        return false;
+
+    uint32_t state = atomic_load_explicit(&slot->state, memory_order_acquire);
+
+    return state != SLOT_LEFT && state != SLOT_FREE;
+}
+
 static int look_at_members(const struct ring *r, struct shmd_channel_status *to,
                            int (*each)(const struct shmd_channel_member *member, void *data),
                            void *data)
@@ -98,8 +109,7 @@ static int look_at_members(const struct ring *r, struct shmd_channel_status *to,
     int e = 0;
 
     for (uint32_t i = 0; i < r->slots && e == 0; i++) {
-        if (atomic_load_explicit(&r->slot[i].role, memory_order_acquire) == 0 ||
-            atomic_load_explicit(&r->slot[i].state, memory_order_relaxed) == SLOT_LEFT)
+        if (!is_member(&r->slot[i]))
             continue;
         look_at(r, &r->slot[i], &m);
         to->readers += !m.is_writer;
