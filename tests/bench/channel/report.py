@@ -148,8 +148,8 @@ def plot(folder, table):
     os.makedirs(folder, exist_ok=True)
     for name, label in (("latency/poll", "one-way latency, polling: ns"),
                         ("latency/block", "one-way latency, sleeping: ns"),
-                        ("rate/poll", "a message's time, polling: ns"),
-                        ("rate/block", "a message's time, sleeping: ns")):
+                        ("rate/poll", "time of a message, polling: ns"),
+                        ("rate/block", "time of a message, sleeping: ns")):
         curves = collections.OrderedDict()
         for series, subjects in table.items():
             if not series.startswith(name + "/"):
