@@ -66,7 +66,7 @@ def test_users_own_broker(make_broker, folder, who):
     b, serves = start(make_broker, folder, SHARED[who], args=["--user"],
                       config="[policy]\ndefault_mode = 0660\n")
     assert serves, b.log()
-    assert "group %d has other members" % DAEMON in b.log()
+    b.wait_log("group %d has other members" % DAEMON)
     with b.connect(DAEMON) as w:
         b.registry = w.welcome.registry_shmid
         for mode in (0o640, 0o620, 0o660):
