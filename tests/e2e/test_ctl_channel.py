@@ -161,9 +161,12 @@ def test_test_messages_at_a_rate(broker):
 
 
 def test_full_with_nobody_to_read(broker):
-    r = broker.ctl("pub", "c", "--hold", "--messages", "2", "--max-message", "4K", "--pattern",
-                   "--size", "4K", "--timeout", "0.05", expect=TIMED_OUT)
-    assert "no room" in r.err
+    def full():  # or its time is over before it writes
+        r = broker.ctl("pub", "c", "--hold", "--messages", "2", "--max-message", "4K", "--pattern",
+                       "--size", "4K", "--timeout", "0.05", expect=TIMED_OUT)
+        return "no room" in r.err
+
+    shmd.until(full, "it is told that there is no room")
 
 
 def test_a_reader_of_a_closed_pipe_ends_quietly(ctl):
@@ -226,7 +229,7 @@ def test_not_there(broker):
 
 def test_no_room_in_time_without_a_broker(broker, ctl):
     broker.ctl("pub", "c", "--hold", "--messages", "2", "--max-message", "4K", input=b"x\n")
-    p = ctl("pub", "c", "--size", "4K", "--timeout", "0.2")
+    p = ctl("pub", "c", "--size", "4K", "--timeout", "2")  # also to come to writing
     put(p, b"a" * 4096)
     while stat(broker, "c")["sent"] != 2:
         assert p.poll() is None

@@ -154,7 +154,7 @@ def test_reader_never_comes(pair):
 def test_second_writer(pair):
     w = pair.start("write")
     pair.end(w)
-    other = pair.start("write", "--timeout", "0.2")
+    other = pair.start("write", "--timeout", "20")  # which it does not wait for
     out, err = pair.end(other, None)
     assert other.returncode == 1 and b"holds 5 messages that nobody has read" in err, (out, err)
     assert pair.end(pair.start("read"))[0] == READ
@@ -283,10 +283,8 @@ def test_broker_dies_under_both(pair):
 
 
 def test_no_writer_in_time(pair):
-    for limit in ("0", "0.05"):
-        r = pair.start("read", "--timeout", limit)
-        err = pair.end(r, 6)[1]
-        assert b"timed out" in err
+    for limit in ("0", "0.05"):  # one so short may be over before it is heard that nobody is there
+        shmd.until(lambda: b"timed out" in pair.end(pair.start("read", "--timeout", limit), 6)[1], "it says so")
 
 
 @pytest.mark.parametrize("program", ["write", "read"])
@@ -358,8 +356,14 @@ def test_last_user_of_a_counted_channel(pair):
 
 def test_writer_gives_up(pair):
     """It is not the end of the messages, and the reader is told so."""
-    out = pair.end(pair.start("write", "--count", "400", "--timeout", "0.05"), 6)[0]
-    written = out.count(b"Wrote 1023 bytes")
+
+    def gave_up():  # a time limit that it did not come to writing in is no use
+        nonlocal written
+        written = pair.end(pair.start("write", "--count", "400", "--timeout", "0.05"), 6)[0].count(b"Wrote 1023 bytes")
+        return written
+
+    written = 0
+    shmd.until(gave_up, "it writes until there is no room")
     assert 64 <= written < 400
     out, err = pair.end(pair.start("read"), 1)
     assert out.count(b"segment contains") == written and b"died after %d messages" % written in err
@@ -379,8 +383,12 @@ def test_kept_channel_of_another_size(pair):
 def test_kept_channel_is_cleared_away(pair):
     pair.end(pair.start("write", "--keep"))
     pair.end(pair.start("read", "--keep"))
-    assert pair.end(pair.start("read", "--timeout", "0.05"), 6)[0] == b""
-    assert pair.broker.names() == {}
+
+    def cleared():  # by a reader that gives up, if it came so far in its time
+        assert pair.end(pair.start("read", "--timeout", "0.05"), 6)[0] == b""
+        return pair.broker.names() == {}
+
+    shmd.until(cleared, "it is cleared away")
 
 
 def test_removed_by_hand(pair):
