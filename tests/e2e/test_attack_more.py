@@ -242,7 +242,7 @@ def test_shut_out_over_a_restart(broker, mode):
 def test_leases_on_what_is_hers(broker, alice):
     """Whoever may attach it can keep it from passing away, but not from being removed."""
     alice.create("e", mode=0o666, lifetime=F.LIFETIME_EPHEMERAL)
-    alice.create("t", mode=0o666, lifetime=F.LIFETIME_TTL, ttl=1)
+    alice.create("t", mode=0o666, lifetime=F.LIFETIME_TTL, ttl=60)
     with Bare(BOB) as bare:
         for i, name in enumerate("et"):
             assert bare("ask", broker.socket, "attach", "10001/" + name, i + 1) == 0
