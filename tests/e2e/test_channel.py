@@ -205,7 +205,7 @@ def test_a_writer_dies(broker, member, flags):
     killed = w.kill()
     code, received, _, _, told = r.hear()
     assert (code, received) == (str(-OWNERDEAD), "5")
-    assert int(told) - killed < 1000000  # microseconds; how soon is judged below
+    assert int(told) - killed < 10000000  # microseconds; how soon is judged in test_channel_ends.py
     following = member()
     following.do("writer", c, 0, 5)
     following.do("send", 2, 100, 0)

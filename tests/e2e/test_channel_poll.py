@@ -251,9 +251,10 @@ def test_many_end_together(b):
         goes.close()
         leases, longest = 2 * half, 0
         while leases > half:
-            before = time.monotonic()
+            before, busy = time.monotonic(), shmd.cpu_time(b.pid)
             leases = root.info().leases
-            longest = max(longest, time.monotonic() - before)
+            # Others may have the machine meanwhile: what shmd itself needed is what counts then.
+            longest = max(longest, min(time.monotonic() - before, shmd.cpu_time(b.pid) - busy))
         assert all(map(readable, fds))
         print("%.1f ms at most" % (longest * 1e3))
         assert longest < (1 if shmd.SANITIZED else 0.1)
@@ -323,9 +324,9 @@ def test_many_left_members(b, rings):
     b.start()
     with b.connect(ALICE) as alice:
         for _ in range(500):
-            before = time.monotonic()
+            before, busy = time.monotonic(), shmd.cpu_time(b.pid)
             alice.ping()
-            assert time.monotonic() - before < 1
+            assert min(time.monotonic() - before, shmd.cpu_time(b.pid) - busy) < 1
         alice.attach("lab/c0")
         assert answer(alice.join, READER) == errno.EUSERS
         for i in range(4):
