@@ -221,17 +221,17 @@ int main(int argc, char **argv)
     struct shmd_channel_options o = SHMD_CHANNEL_INIT;
     struct shmd_channel_status status;
     struct shmd *s;
-    int r = shmd_connect(&s, NULL, 5000);
+    int r = shmd_connect(&s, NULL, 20000);
 
     for (int i = 1; i + 1 < argc && r == 0; i += 2) {
         o.max_message = (uint32_t)atol(argv[i]);
         o.messages = (uint32_t)atol(argv[i + 1]);
-        r = shmd_channel_create(s, "sized", &o, NULL, 5000);
+        r = shmd_channel_create(s, "sized", &o, NULL, 20000);
         if (r == 0)
-            r = shmd_channel_stat(s, "sized", &status, NULL, NULL, 5000);
+            r = shmd_channel_stat(s, "sized", &status, NULL, NULL, 20000);
         if (r == 0)
             printf("%llu\n", (unsigned long long)status.size);
-        shmd_remove(s, "sized", NULL, 5000);
+        shmd_remove(s, "sized", NULL, 20000);
     }
     if (r < 0)
         printf("%s\n", shmd_error(s));
@@ -271,30 +271,30 @@ int main(void)
     void *room, *other;
     time_t started;
 
-    shmd_connect(&s, NULL, 5000);
+    shmd_connect(&s, NULL, 20000);
     o.members = 3;
     strcpy(o.tag, "t");
-    IS(shmd_writer_open(&w, s, "c", NULL, 5000), -ENOENT);
-    IS(shmd_channel_create(s, "c", &o, NULL, 5000), 0);
-    IS(shmd_channel_create(s, "c", &o, NULL, 5000), 0);
-    IS(shmd_channel_create(s, "c", NULL, NULL, 5000), -EPROTOTYPE);
+    IS(shmd_writer_open(&w, s, "c", NULL, 20000), -ENOENT);
+    IS(shmd_channel_create(s, "c", &o, NULL, 20000), 0);
+    IS(shmd_channel_create(s, "c", &o, NULL, 20000), 0);
+    IS(shmd_channel_create(s, "c", NULL, NULL, 20000), -EPROTOTYPE);
     o.segment.flags = SHMD_EXCLUSIVE;
-    IS(shmd_channel_create(s, "c", &o, NULL, 5000), -EEXIST);
+    IS(shmd_channel_create(s, "c", &o, NULL, 20000), -EEXIST);
     o.flags = SHMD_BROADCAST | SHMD_HOLD;
-    IS(shmd_channel_create(s, "d", &o, NULL, 5000), -EINVAL);
-    IS(shmd_create(s, "plain", 4096, NULL, NULL, 5000), 0);
-    IS(shmd_reader_open(&r, s, "plain", NULL, 5000), -EPROTOTYPE);
+    IS(shmd_channel_create(s, "d", &o, NULL, 20000), -EINVAL);
+    IS(shmd_create(s, "plain", 4096, NULL, NULL, 20000), 0);
+    IS(shmd_reader_open(&r, s, "plain", NULL, 20000), -EPROTOTYPE);
     m.tag = "other";
-    IS(shmd_reader_open(&r, s, "c", &m, 5000), -EPROTOTYPE);
+    IS(shmd_reader_open(&r, s, "c", &m, 20000), -EPROTOTYPE);
     m.tag = "t";
     m.flags = SHMD_MEMBER_WAIT;
-    IS(shmd_reader_open(&r, s, "c", &m, 5000), 0);
+    IS(shmd_reader_open(&r, s, "c", &m, 20000), 0);
     IS(shmd_recv(r, bytes, 1, &n, 0), -ETIMEDOUT); /* vacant */
-    IS(shmd_writer_open(&w, s, "c", &m, 5000), 0);
-    IS(shmd_writer_open(&w2, s, "c", NULL, 5000), -EBUSY);
+    IS(shmd_writer_open(&w, s, "c", &m, 20000), 0);
+    IS(shmd_writer_open(&w2, s, "c", NULL, 20000), -EBUSY);
     IS(shmd_writer_open(&w2, s, "c", &m, 1), -ETIMEDOUT);
-    IS(shmd_reader_open(&r2, s, "c", NULL, 5000), 0);
-    IS(shmd_reader_open(&r2, s, "c", NULL, 5000), -EUSERS);
+    IS(shmd_reader_open(&r2, s, "c", NULL, 20000), 0);
+    IS(shmd_reader_open(&r2, s, "c", NULL, 20000), -EUSERS);
 
     IS(shmd_send(w, bytes, 4097, 0), -EMSGSIZE);
     IS(shmd_commit(w, 0), -EINVAL);
@@ -319,12 +319,12 @@ int main(void)
     IS(shmd_recv(r, bytes, 1, &n, -1), 0); /* the end is told once */
     IS(shmd_recv(r, bytes, 1, &n, 0), -ETIMEDOUT);
     IS(shmd_recv(r, bytes, 1, &n, 1), -ETIMEDOUT);
-    IS(shmd_writer_open(&w, s, "c", NULL, 5000), 0);
+    IS(shmd_writer_open(&w, s, "c", NULL, 20000), 0);
     IS(shmd_send(w, "x", 1, 0), 0);
     IS(shmd_recv(r, bytes, 1, &n, 0), 1);
     m.flags = SHMD_MEMBER_SPIN;
     shmd_reader_close(r);
-    IS(shmd_reader_open(&r, s, "c", &m, 5000), 0);
+    IS(shmd_reader_open(&r, s, "c", &m, 20000), 0);
     IS(shmd_recv(r, bytes, 5000, &n, 0), 1); /* kept */
     while (shmd_recv(r, bytes, sizeof(bytes), &n, 0) > 0)
         ;
@@ -338,7 +338,7 @@ int main(void)
     shmd_reader_close(r2);
     shmd_reader_close(NULL);
     shmd_writer_close(NULL);
-    IS(shmd_remove(s, "c", NULL, 5000), 0);
+    IS(shmd_remove(s, "c", NULL, 20000), 0);
     shmd_disconnect(s);
     puts("kept");
     return 0;
@@ -363,10 +363,10 @@ int main(void)
     size_t n;
     int e, ends = 0;
 
-    shmd_connect(&s, NULL, 5000);
+    shmd_connect(&s, NULL, 20000);
     o.max_message = 8;
     o.flags = SHMD_HOLD;
-    e = shmd_channel_create(s, "c", &o, NULL, 5000);
+    e = shmd_channel_create(s, "c", &o, NULL, 20000);
     if (e < 0 || shmd_reader_open(&r, s, "c", NULL, 5000) < 0 || shmd_reader_fd(r, 5000) < 0)
         return fprintf(stderr, "%s\n", shmd_error(s)), 1;
     puts("open");

@@ -33,13 +33,13 @@ int main(int, char **argv)
     shmd_set_options set = SHMD_SET_INIT;
     options.mode = 0640;
     set.mode = 0600;
-    int r = shmd_connect(&s, argv[1], 5000);
-    if (r == 0) r = shmd_create(s, "from-cpp", 4096, &options, nullptr, 5000);
-    if (r == 0) r = shmd_attach(s, "from-cpp", 0, nullptr, &a, 5000);
+    int r = shmd_connect(&s, argv[1], 20000);
+    if (r == 0) r = shmd_create(s, "from-cpp", 4096, &options, nullptr, 20000);
+    if (r == 0) r = shmd_attach(s, "from-cpp", 0, nullptr, &a, 20000);
     if (r == 0) std::strcpy(static_cast<char *>(a.address), "hello");
     if (r == 0) r = shmd_detach(s, &a);
-    if (r == 0) r = shmd_set(s, "from-cpp", &set, nullptr, 5000);
-    if (r == 0) r = shmd_remove(s, "from-cpp", nullptr, 5000);
+    if (r == 0) r = shmd_set(s, "from-cpp", &set, nullptr, 20000);
+    if (r == 0) r = shmd_remove(s, "from-cpp", nullptr, 20000);
     std::printf("%d %s %s\n", r, r < 0 ? shmd_error(s) : "fine", shmd_version());
     s = shmd_disconnect(s);
     return r < 0;
