@@ -65,8 +65,9 @@ def test_programs_that_hold_by_the_command(broker):
     broker.ctl("create", "box", "--size", "4K")
     p = broker.programs.popen([broker.programs.ctl, "--socket", broker.socket, "attach", "box", "--", "cat"],
                               stdin=shmd.subprocess.PIPE, stdout=shmd.subprocess.PIPE)
-    with broker.connect() as w:
-        shmd.until(lambda: w.stat("box").nattch == 2, "attached")
+    p.stdin.write(b"by now\n")
+    p.stdin.flush()
+    assert b"by now\n" in iter(p.stdout.readline, b"")  # it is attached, and has started the command
     broker.kill()
     shmid = next(i for i in sysv.segments() if i != broker.registry)
     broker.start()
