@@ -28,6 +28,7 @@
 #define MEMBERS 5 /* at most: 0 to 2 write, 3 and 4 read */
 #define READERS 2
 #define SLOTS 8
+#define PATIENCE_NS (NS_PER_SECOND / 1000) /* between two kills, where no message comes */
 
 struct message {
     uint64_t number;
@@ -346,8 +347,9 @@ static bool processes(const char *mode, uint32_t size, uint64_t messages, uint32
         }
         if (pid == 0) { /* let them get on by some messages, and then go on to the next kill */
             uint64_t goal = seen + random_of(&random) % 500, sent = seen;
+            int64_t until = clock_ns(CLOCK_MONOTONIC) + PATIENCE_NS;
 
-            for (int turns = 0; turns < 2000 && sent <= goal; turns++) {
+            while (sent <= goal && clock_ns(CLOCK_MONOTONIC) < until) {
                 sched_yield();
                 sent = atomic_load(&run->ring.header->sent);
             }
