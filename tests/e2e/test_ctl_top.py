@@ -161,9 +161,9 @@ def test_a_restart_of_the_broker(broker, ctl):
     """Messages flow on, also while it is away, and top waits for it."""
     p = ctl("pub", "c", "--json")
     s = ctl("sub", "c", "--wait")
-    t = ctl("top", "--json", "--delay", "0.01", "--timeout", "60")
     put(p, b"before\n")
     assert line(s) == b"before\n"
+    t = ctl("top", "--json", "--delay", "0.01", "--timeout", "60")
     while line(late := ctl("sub", "c", "--timeout", "0.5")) != b"before\n":
         assert ended(late) == TIMED_OUT  # before it came to reading
     while json.loads(line(t))["top"][0]["readers"] == 0:
