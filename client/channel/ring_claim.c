@@ -84,6 +84,7 @@ int ring_claim_try(struct ring_writer *w, uint64_t end)
         ring_store_release(&r->header->claimed, want);
     }
     w->claimed = want;
+    w->limit = 0;
     return want >= end ? 0 : -EAGAIN;
 }
 

@@ -56,6 +56,6 @@ static inline void ring_doorbell(struct ring_writer *w)
     ring_fence_if(w->fencing);
     if (ring_load(&h->readers_asleep) | ring_load(&h->blind))
         ring_writer_wake(w);
-    if (++w->published == 64)
+    if (w->sequence % 64 == 0)
         ring_writer_weigh(w);
 }

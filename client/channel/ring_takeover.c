@@ -30,6 +30,7 @@ int ring_writer_load(struct ring_writer *w)
     w->sequence = ring_load_acquire(&h->sent);
     w->claimed = ring_load_acquire(&h->claimed);
     w->tail = ring_load_acquire(&h->tail);
+    w->limit = 0;
     if (w->claimed - w->position > r->size || w->position % RING_GRAIN ||
         w->tail % RING_GRAIN ||
         w->position > INT64_MAX || w->tail > w->claimed || w->claimed - w->tail > r->size)
@@ -102,6 +103,7 @@ void ring_writer_agree(struct ring_writer *w)
     room = ring_room_end(w, &cpu);
     if (room && room < w->claimed && room >= w->position) {
         w->claimed = room;
+        w->limit = 0;
         ring_store_release(&r->header->claimed, room);
     }
 }

@@ -32,7 +32,7 @@ void ring_writer_weigh(struct ring_writer *w)
         w->sleepy = true;
     else if (w->woken < 8)
         w->sleepy = false;
-    w->published = w->woken = 0;
+    w->woken = 0;
 
     bool fencing = w->sleepy || w->must_fence;
 
@@ -55,54 +55,81 @@ uint64_t ring_place(struct ring_writer *w, uint32_t length)
     return w->position + (ring_record(length) > rest ? rest : 0);
 }
 
-/* w->at; is there room without asking? */
-static inline bool place(struct ring_writer *w, uint32_t length)
-{
-    uint64_t rest = ring_rest(&w->ring, w->position), record = ring_record(length);
-
-    w->at = w->position + (record > rest ? rest : 0);
-    return length <= w->ring.max_message && w->at + record + RING_GRAIN <= w->claimed;
-}
-
 /* What seldom happens stands apart, so that the rest needs no stack. */
 #define SELDOM __attribute__((noinline, cold))
 
-static SELDOM int make_room(struct ring_writer *w, uint32_t length, struct deadline *d)
+/* Up to where records may stand one behind the other: neither the ring's end nor what is claimed
+ * comes before that. */
+static void set_limit(struct ring_writer *w)
 {
-    if (length > w->ring.max_message)
-        return -EMSGSIZE;
-    return ring_claim(w, w->at + ring_record(length) + RING_GRAIN, d);
+    uint64_t end = w->position + ring_rest(&w->ring, w->position);
+
+    w->limit = w->ring.flags & RING_MANY || w->claimed < RING_GRAIN
+                   ? 0 : MIN(end, w->claimed - RING_GRAIN);
 }
 
-static SELDOM void note(struct ring_writer *w)
+/* Is there room at once? */
+static inline bool fits(const struct ring_writer *w, uint32_t length)
 {
-    uint64_t block = w->position >> w->block_shift;
+    return length <= w->ring.max_message && w->position + ring_record(length) <= w->limit;
+}
+
+/* Make room, behind a pad perhaps: w->at. */
+static SELDOM int make_room(struct ring_writer *w, uint32_t length, struct deadline *d)
+{
+    uint64_t end;
+    int r = 0;
+
+    if (length > w->ring.max_message)
+        return -EMSGSIZE;
+    w->at = ring_place(w, length);
+    end = w->at + ring_record(length) + RING_GRAIN;
+    if (end > w->claimed)
+        r = ring_claim(w, end, d);
+    set_limit(w);
+    return r;
+}
+
+static SELDOM void note(struct ring_writer *w, uint64_t position)
+{
+    uint64_t block = position >> w->block_shift;
     uint64_t *first = &w->index[block % RING_BLOCKS];
 
     if (*first >> w->block_shift != block)
-        *first = w->position;
+        *first = position;
     w->index_next = (block + 1) << w->block_shift;
 }
 
-/* Head words of the record at w->at, and of the pad before it; the first one goes last. */
-static inline void put_head(struct ring_writer *w, uint32_t kind, uint32_t length)
+/* Publish what has the head word at w->position: now, or with those that are held back. */
+static inline void put_first(struct ring_writer *w, uint64_t position, uint64_t word)
 {
-    const struct ring *r = &w->ring;
-    uint64_t word = ring_head_word((uint32_t)w->sequence, kind, length);
-
-    if (w->at != w->position) {
-        ring_store_release(ring_word(r, w->at), word);
-        word = ring_head_word((uint32_t)w->sequence, (uint32_t)RING_PAD, 0);
-    }
     if (!w->holding)
-        ring_store_release(ring_word(r, w->position), word);
+        ring_store_release(ring_word(&w->ring, position), word);
     else if (w->held)
-        ring_store(ring_word(r, w->position), word);
+        ring_store(ring_word(&w->ring, position), word);
     else {
         w->held = true;
-        w->first = w->position;
+        w->first = position;
         w->first_word = word;
     }
+}
+
+/* Head words of the record at w->at, and of the pad before it; the first one goes last. */
+static SELDOM void put_behind_pad(struct ring_writer *w, uint64_t word)
+{
+    ring_store_release(ring_word(&w->ring, w->at), word);
+    put_first(w, w->position,
+              ring_head_word((uint32_t)w->sequence, (uint32_t)RING_PAD, 0));
+}
+
+static inline void put_head(struct ring_writer *w, uint32_t kind, uint32_t length)
+{
+    uint64_t word = ring_head_word((uint32_t)w->sequence, kind, length);
+
+    if (__builtin_expect(w->at != w->position, 0))
+        put_behind_pad(w, word);
+    else
+        put_first(w, w->position, word);
 }
 
 /* What was published is behind us. */
@@ -116,20 +143,39 @@ static inline void tell(struct ring_writer *w)
     ring_doorbell(w);
 }
 
-static inline void go_on(struct ring_writer *w, uint32_t length)
+static inline void go_on(struct ring_writer *w, uint64_t at, uint32_t length)
 {
-    if (w->position >= w->index_next)
-        note(w);
-    w->position = w->at + ring_record(length);
+    if (__builtin_expect(w->position >= w->index_next, 0))
+        note(w, w->position);
+    w->position = at + ring_record(length);
     w->sequence++;
     w->bytes += length;
 }
 
-static inline void finish(struct ring_writer *w, uint32_t length)
+static SELDOM void finish_behind_pad(struct ring_writer *w, uint32_t length)
 {
     ring_store(ring_word(&w->ring, w->at + ring_record(length)), 0);
     put_head(w, (uint32_t)RING_READY, length);
-    go_on(w, length);
+    go_on(w, w->at, length);
+    set_limit(w);
+    if (!w->holding)
+        tell(w);
+}
+
+/* The message at w->at is written. */
+static inline void finish(struct ring_writer *w, uint32_t length)
+{
+    const uint64_t at = w->position;
+
+    if (__builtin_expect(w->at != at, 0)) {
+        finish_behind_pad(w, length);
+        return;
+    }
+    /* From here on without w->at: one word that is stored and soon read again is enough to wait
+     * for, from message to message. */
+    ring_store(ring_word(&w->ring, at + ring_record(length)), 0);
+    put_first(w, at, ring_head_word((uint32_t)w->sequence, (uint32_t)RING_READY, length));
+    go_on(w, at, length);
     if (!w->holding)
         tell(w);
 }
@@ -157,7 +203,7 @@ static void finish_begun(struct ring_writer *w, uint32_t length)
 {
     ring_store_release(ring_word(&w->ring, w->at),
                        ring_head_word((uint32_t)w->sequence, (uint32_t)RING_READY, length));
-    go_on(w, length);
+    go_on(w, w->at, length);
     tell(w);
 }
 
@@ -172,8 +218,9 @@ static void take_back(struct ring_writer *w)
     if (w->at == w->position)
         return;
     if (w->position >= w->index_next)
-        note(w);
+        note(w, w->position);
     w->position = w->at;
+    w->limit = 0;
 }
 
 static void put_pieces(struct ring_writer *w, const unsigned char *bytes, uint32_t length)
@@ -196,12 +243,11 @@ static inline bool in_pieces(const struct ring_writer *w, uint32_t length)
 }
 
 /* The message to w->at, where there is room for it. */
-void ring_put(struct ring_writer *w, const void *bytes, uint32_t length)
+static inline void put(struct ring_writer *w, const void *bytes, uint32_t length)
 {
     unsigned char *to;
     uint32_t n;
 
-    w->at = ring_place(w, length);
     if (in_pieces(w, length)) {
         put_pieces(w, bytes, length);
         return;
@@ -218,16 +264,24 @@ void ring_put(struct ring_writer *w, const void *bytes, uint32_t length)
     finish(w, length);
 }
 
+void ring_put(struct ring_writer *w, const void *bytes, uint32_t length)
+{
+    w->at = ring_place(w, length);
+    put(w, bytes, length);
+}
+
 int ring_send(struct ring_writer *w, const void *bytes, uint32_t length, struct deadline *d)
 {
     int r = 0;
 
     if (w->ring.flags & RING_MANY)
         return length > w->ring.max_message ? -EMSGSIZE : ring_many_send(w, bytes, length, d);
-    if (!place(w, length))
+    if (fits(w, length))
+        w->at = w->position;
+    else
         r = make_room(w, length, d);
     if (r == 0)
-        ring_put(w, bytes, length);
+        put(w, bytes, length);
     return r;
 }
 
@@ -264,9 +318,10 @@ static SELDOM int reserve_seldom(struct ring_writer *w, uint32_t length, void **
 
 int ring_reserve(struct ring_writer *w, uint32_t length, void **ret, struct deadline *d)
 {
-    if (!place(w, length) || w->ring.flags & RING_MANY)
+    if (__builtin_expect(!fits(w, length), 0))
         return reserve_seldom(w, length, ret, d);
-    *ret = (unsigned char *)ring_word(&w->ring, w->at) + RING_HEAD;
+    w->at = w->position;
+    *ret = (unsigned char *)ring_word(&w->ring, w->position) + RING_HEAD;
     w->is_reserved = true;
     w->reserved = length;
     return 0;

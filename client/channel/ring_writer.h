@@ -13,19 +13,23 @@
 
 struct ring_writer {
     struct ring ring;
-    struct ring_hooks hooks;
 
     uint64_t position; /* where the next record will stand */
-    uint64_t claimed;  /* how far it may reach */
+    uint64_t limit;    /* up to here it may without more ado; 0: think again */
     uint64_t sequence; /* of the next message */
-    uint64_t bytes, waits, wakes;
-    uint64_t at; /* of the reserved record */
+    uint64_t at;       /* of the reserved record: `position`, or behind a pad */
     uint32_t reserved; /* bytes */
     bool is_reserved, is_begun; /* begun: readers may follow it already */
     bool holding, held; /* messages back; some */
+    bool fencing;      /* after each message, and so says the header */
+    uint64_t bytes;
+    uint64_t index_next; /* from here on a record is to be noted */
+
+    struct ring_hooks hooks;
+    uint64_t claimed;  /* how far a record and the word behind it may reach */
+    uint64_t waits, wakes;
     uint64_t first, first_word; /* of those held back */
     uint64_t tail;
-    uint64_t index_next;         /* from here on a record is to be noted */
     uint64_t index[RING_BLOCKS]; /* the first record of each block, as far as known */
     uint32_t block_shift;
 
@@ -33,10 +37,9 @@ struct ring_writer {
     int slot;
     uint32_t told;   /* the epoch that the caller was told of */
     uint32_t agreed; /* the epoch in which `claimed` was compared with the readers' places */
-    bool fencing;      /* after each message, and so says the header */
     bool must_fence;   /* nobody's membarrier reaches this process */
     bool sleepy;       /* readers sleep most of the time */
-    uint32_t published, woken; /* of the last few */
+    uint32_t woken;    /* times, with the last few messages */
     unsigned char *copy;       /* RING_MANY: what was reserved */
     uint32_t copy_size;
     struct deadline deadline;
