@@ -14,9 +14,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "payload.h"
-
-#define PIECE (32u << 10) /* bytes, of who writes in pieces */
 #define SECONDS_MOST 8 /* of one measurement: then it is killed */
 
 struct meeting {
@@ -114,56 +111,10 @@ static void *make(const struct peer *p, const struct setup *s)
     return c;
 }
 
-static void wrong(const struct peer *p, long i)
+void peer_wrong(const struct peer *p, long i)
 {
     fprintf(stderr, "bench: %s: message %ld is not what was sent\n", p->name, i);
     exit(1);
-}
-
-/* In pieces; sizes are multiples of 8, and so are the places that pieces end at. */
-static void send_pieces(const struct peer *p, void *c, size_t size, uint64_t seed)
-{
-    unsigned char *to = p->reserve(c);
-
-    for (size_t done = 0, n; done < size; done += n) {
-        n = size - done < PIECE ? size - done : PIECE;
-        payload_fill(to + done, n, seed + done / 8);
-        p->progress(c, done + n);
-    }
-    p->commit(c);
-}
-
-static uint64_t receive_pieces(const struct peer *p, void *c, size_t size)
-{
-    size_t there, done = 0;
-    const unsigned char *from = p->begun(c, &there);
-    uint64_t sum = 0;
-
-    for (;; there = p->more(c, done)) {
-        sum += payload_sum(from + done, there - done);
-        done = there;
-        if (done == size)
-            return sum;
-    }
-}
-
-static inline void send_one(const struct peer *p, void *c, size_t size, long i)
-{
-    if (p->progress) {
-        send_pieces(p, c, size, (uint64_t)i * 0x9e3779b97f4a7c15u);
-        return;
-    }
-    payload_fill(p->reserve(c), size, (uint64_t)i * 0x9e3779b97f4a7c15u);
-    p->commit(c);
-}
-
-static inline void receive_one(const struct peer *p, void *c, size_t size, long i)
-{
-    uint64_t sum = p->begun ? receive_pieces(p, c, size) : payload_sum(p->receive(c), size);
-
-    if (sum != payload_expected(size, (uint64_t)i * 0x9e3779b97f4a7c15u))
-        wrong(p, i);
-    p->release(c);
 }
 
 static void read_all(const struct peer *p, void *c, const struct setup *s, struct meeting *m,
@@ -171,8 +122,7 @@ static void read_all(const struct peer *p, void *c, const struct setup *s, struc
 {
     p->reader(c, number);
     meeting_come(m);
-    for (long i = 0; i < n; i++)
-        receive_one(p, c, s->size, i);
+    p->loops->receive(c, s->size, 0, n);
     m->end[number] = measure_now();
     p->close(c);
     exit(0);
@@ -196,11 +146,9 @@ double measure_stream(const struct peer *p, const struct setup *s, const struct 
     if (measure_fork(at, 0) == 0) {
         p->writer(c);
         meeting_come(m);
-        for (long i = 0; i < warm; i++)
-            send_one(p, c, s->size, i);
+        p->loops->send(c, s->size, 0, warm);
         m->start = measure_now();
-        for (long i = warm; i < warm + n; i++)
-            send_one(p, c, s->size, i);
+        p->loops->send(c, s->size, warm, warm + n);
         p->close(c);
         exit(0);
     }
@@ -222,10 +170,7 @@ static void answer(const struct peer *p, void *there, void *back, size_t size, s
     p->reader(there, 0);
     p->writer(back);
     meeting_come(m);
-    for (long i = 0; i < n; i++) {
-        receive_one(p, there, size, i);
-        send_one(p, back, size, i);
-    }
+    p->loops->answer(there, back, size, 0, n);
     p->close(there);
     p->close(back);
     exit(0);
@@ -252,12 +197,9 @@ double measure_latency(const struct peer *p, const struct setup *s, const struct
         p->writer(there);
         p->reader(back, 0);
         meeting_come(m);
-        for (long i = 0; i < warm + n; i++) {
-            if (i == warm)
-                m->start = measure_now();
-            send_one(p, there, s->size, i);
-            receive_one(p, back, s->size, i);
-        }
+        p->loops->ask(there, back, s->size, 0, warm);
+        m->start = measure_now();
+        p->loops->ask(there, back, s->size, warm, warm + n);
         m->end[0] = measure_now();
         p->close(there);
         p->close(back);

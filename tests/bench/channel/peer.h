@@ -31,8 +31,17 @@ struct setup {
     int number; /* of this channel, to be put in names */
 };
 
+/* Messages `from` to `to` - 1; there and back. See loops.h. */
+struct loops {
+    void (*send)(void *c, size_t size, long from, long to);
+    void (*receive)(void *c, size_t size, long from, long to);
+    void (*ask)(void *there, void *back, size_t size, long from, long to);
+    void (*answer)(void *there, void *back, size_t size, long from, long to);
+};
+
 struct peer {
     const char *name;
+    const struct loops *loops;
     unsigned modes; /* bits: 1 << enum mode */
     bool same_core; /* blocking, both on one core, makes sense */
     bool many;      /* readers */
@@ -61,7 +70,8 @@ extern const struct peer peer_boost __attribute__((weak));
 extern const struct peer peer_libqb __attribute__((weak));
 extern const struct peer peer_iceoryx __attribute__((weak));
 
-void peer_die(const char *what); /* with errno */
+void peer_die(const char *what) __attribute__((noreturn, cold)); /* with errno */
+void peer_wrong(const struct peer *p, long i) __attribute__((noreturn, cold));
 void peer_wait(enum mode mode);  /* one turn of a spin */
 
 #ifdef __cplusplus

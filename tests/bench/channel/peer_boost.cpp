@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Boost.Interprocess message_queue.
-#include "peer.h"
+#include "loops.h"
 
 #include <boost/interprocess/ipc/message_queue.hpp>
 #include <cstdlib>
@@ -88,6 +88,8 @@ void destroy(void *p)
 
 } // namespace
 
-extern const struct peer peer_boost = {"boost", 1 << POLL | 1 << BLOCK, true, false, 1, make,
+LOOPS(peer_boost);
+
+extern const struct peer peer_boost = {"boost", &peer_boost_loops, 1 << POLL | 1 << BLOCK, true, false, 1, make,
                                        nothing, no_reader, reserve, commit, receive, nothing,
                                        nothing, destroy};

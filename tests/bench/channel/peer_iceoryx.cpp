@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // iceoryx, in place; no message is lost: the publisher waits for the subscriber.
-#include "peer.h"
+#include "loops.h"
 
 #include <cerrno>
 #include <cstdlib>
@@ -143,6 +143,8 @@ void destroy(void *p)
 
 } // namespace
 
-extern const struct peer peer_iceoryx = {"iceoryx", 1 << POLL | 1 << BLOCK, true, false, 1, make,
+LOOPS(peer_iceoryx);
+
+extern const struct peer peer_iceoryx = {"iceoryx", &peer_iceoryx_loops, 1 << POLL | 1 << BLOCK, true, false, 1, make,
                                          writer, reader, reserve, commit, receive, release, end,
                                          destroy};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the kernel has: pipe, Unix sockets, POSIX message queues. */
-#include "peer.h"
+#include "loops.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -173,8 +173,13 @@ static void destroy(void *p)
     .destroy = destroy
 #define BYTES COMMON, .commit = commit, .receive = receive
 
-const struct peer peer_pipe = {.name = "pipe", BYTES, .make = make_pipe};
-const struct peer peer_stream = {.name = "stream", BYTES, .make = make_socket};
-const struct peer peer_seqpacket = {.name = "seqpacket", BYTES, .make = make_socket};
+LOOPS(peer_pipe);
+LOOPS(peer_stream);
+LOOPS(peer_seqpacket);
+LOOPS(peer_mq);
+
+const struct peer peer_pipe = {.name = "pipe", .loops = &peer_pipe_loops, BYTES, .make = make_pipe};
+const struct peer peer_stream = {.name = "stream", .loops = &peer_stream_loops, BYTES, .make = make_socket};
+const struct peer peer_seqpacket = {.name = "seqpacket", .loops = &peer_seqpacket_loops, BYTES, .make = make_socket};
 const struct peer peer_mq = {
-    .name = "mq", COMMON, .make = make_mq, .commit = commit_mq, .receive = receive_mq};
+    .name = "mq", .loops = &peer_mq_loops, COMMON, .make = make_mq, .commit = commit_mq, .receive = receive_mq};

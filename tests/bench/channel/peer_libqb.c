@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* libqb's ring buffer. It has no way to sleep for room: a writer of a full one spins. */
-#include "peer.h"
+#include "loops.h"
 
 #include <errno.h>
 #include <qb/qbrb.h>
@@ -88,7 +88,9 @@ static void destroy(void *p)
     free(c);
 }
 
+LOOPS(peer_libqb);
+
 const struct peer peer_libqb = {
-    .name = "libqb", .modes = 1 << POLL | 1 << BLOCK, .same_core = true, .batch = 1, .make = make,
+    .name = "libqb", .loops = &peer_libqb_loops, .modes = 1 << POLL | 1 << BLOCK, .same_core = true, .batch = 1, .make = make,
     .writer = nothing, .reader = no_reader, .reserve = reserve, .commit = commit,
     .receive = receive, .release = release, .close = nothing, .destroy = destroy};

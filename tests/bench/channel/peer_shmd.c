@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* shmd's ring in a mapping of its own: no broker takes part. In place; by 16; copying; in
  * place, in pieces. */
-#include "peer.h"
+#include "loops.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -209,10 +209,15 @@ static void destroy(void *p)
 #define IN_PLACE                                                                                   \
     .reserve = reserve, .commit = commit, .receive = receive, .release = release
 
-const struct peer peer_shmd = {.name = "shmd", .batch = 1, CALLS, IN_PLACE};
-const struct peer peer_shmd_16 = {.name = "shmd/16", .batch = 16, CALLS, IN_PLACE};
+LOOPS(peer_shmd);
+LOOPS(peer_shmd_16);
+LOOPS(peer_shmd_copy);
+LOOPS(peer_shmd_pieces);
+
+const struct peer peer_shmd = {.name = "shmd", .loops = &peer_shmd_loops, .batch = 1, CALLS, IN_PLACE};
+const struct peer peer_shmd_16 = {.name = "shmd/16", .loops = &peer_shmd_16_loops, .batch = 16, CALLS, IN_PLACE};
 const struct peer peer_shmd_copy = {
-    .name = "shmd/copy", .batch = 1, CALLS, .reserve = reserve_copy, .commit = commit_copy,
+    .name = "shmd/copy", .loops = &peer_shmd_copy_loops, .batch = 1, CALLS, .reserve = reserve_copy, .commit = commit_copy,
     .receive = receive_copy, .release = release_copy};
 const struct peer peer_shmd_pieces = {
-    .name = "shmd/pieces", .batch = 1, CALLS, IN_PLACE, .progress = progress, .begun = begun, .more = more};
+    .name = "shmd/pieces", .loops = &peer_shmd_pieces_loops, .batch = 1, CALLS, IN_PLACE, .progress = progress, .begun = begun, .more = more};

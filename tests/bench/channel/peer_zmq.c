@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* ZeroMQ over ipc. Its threads do the work, so it is measured where it sleeps only; they run on the
  * core of their process, ahead of it. */
-#include "peer.h"
+#include "loops.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -101,7 +101,9 @@ static void destroy(void *p)
     free(c);
 }
 
+LOOPS(peer_zmq);
+
 const struct peer peer_zmq = {
-    .name = "zmq", .modes = 1 << BLOCK, .same_core = true, .batch = 1, .make = make,
+    .name = "zmq", .loops = &peer_zmq_loops, .modes = 1 << BLOCK, .same_core = true, .batch = 1, .make = make,
     .writer = writer, .reader = reader, .reserve = reserve, .commit = commit, .receive = receive,
     .release = nothing, .close = nothing, .destroy = destroy};
