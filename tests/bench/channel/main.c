@@ -36,7 +36,7 @@ static const char *const names[] = {
 #define PEERS (int)(sizeof(peers) / sizeof(peers[0]))
 static const char *const mode_names[MODES] = {"poll", "yield", "block"};
 
-enum what { LATENCY, RATE, BARE, MEMCPY };
+enum what { LATENCY, RATE, BARE, MESSAGE, MEMCPY };
 
 struct one {
     char series[48], subject[32];
@@ -107,6 +107,8 @@ static void add_peers(enum what what, const char *name, enum mode mode, size_t s
             continue;
         add(series, p->name, what, p, mode, size, 1, same);
     }
+    if (what == LATENCY && mode == POLL)
+        add(series, "bare", MESSAGE, NULL, mode, size, 1, same);
     if (what == RATE && mode == POLL) {
         add(series, "bare", BARE, NULL, mode, size, 1, same);
         add(series, "memcpy", MEMCPY, NULL, mode, size, 1, same);
@@ -158,6 +160,8 @@ static double measure(struct one *c, double ms)
     c->setup.number = number += 2;
     if (c->what == BARE)
         ns = limit_bare(&at, c->setup.room, 4096, (size_t)c->n * c->setup.size) / (double)c->n;
+    else if (c->what == MESSAGE)
+        ns = limit_message(&at, c->setup.room, c->setup.size, c->n);
     else if (c->what == MEMCPY)
         ns = limit_memcpy(&at, c->setup.size);
     else if (c->what == LATENCY)

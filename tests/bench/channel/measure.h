@@ -28,9 +28,11 @@ int64_t measure_now(void); /* nanoseconds */
 double measure_stream(const struct peer *p, const struct setup *s, const struct place *at, long n);
 double measure_latency(const struct peer *p, const struct setup *s, const struct place *at, long n);
 
-/* limits.c: ns one way of a bounced line; ns for `size` bytes written, and read across the cores in
- * a bare ring of `room` bytes; ns for copying them on one core. */
+/* limits.c: ns one way of a bounced line; of a message behind a flag, as bare as it goes; ns for
+ * `size` bytes written, and read across the cores in a bare ring of `room` bytes; ns for copying
+ * them on one core. */
 double limit_line(const struct place *at);
+double limit_message(const struct place *at, size_t room, size_t size, long n);
 double limit_bare(const struct place *at, size_t room, size_t block, size_t size);
 double limit_memcpy(const struct place *at, size_t size);
 double limit_share(const struct place *at); /* of a core's speed while both work: about 1, or a half */
