@@ -126,8 +126,8 @@ enum ring_asleep { /* bits of a flag */
 };
 
 /*
- * One member's: every reader and writer that may write has one. `role`, `kind`, `pid` and `start`
- * are shmd's, by which a shmd that was started anew finds out who has died meanwhile; the rest is
+ * One member's: every reader and writer that may write has one. `role` and `kind` to `start` are
+ * shmd's, by which a shmd that was started anew finds out who has died meanwhile; the rest is
  * the member's own.
  */
 struct ring_slot {
@@ -137,7 +137,7 @@ struct ring_slot {
     _Atomic uint32_t cpu;  /* where it ran when it last began to wait, + 1 */
     _Atomic uint32_t kind; /* enum ring_member */
     _Atomic uint32_t pid;
-    uint32_t reserved;
+    _Atomic uint32_t handle; /* of that process: of wire_join */
     _Atomic uint64_t start; /* start time of pid, clock ticks since boot; 0: unknown */
     uint64_t reserved_0[3];
     _Atomic uint64_t received, bytes, lost, waits, wakes; /* counters */

@@ -135,7 +135,7 @@ static int begin(struct request *rq, const struct wire_join *w, struct role *rol
                    : request_fail(rq, -ESTALE, "role %u has ended: join anew", w->role);
     if (w->role != 0)
         channel_counted(rq->broker, ch);
-    channel_drop_lost(rq->broker, ch, rq->caller->pid);
+    channel_drop_lost(rq->broker, role);
     if (channel_is_taken(ch, w->kind, &who)) {
         if (!(w->flags & JOIN_WAIT))
             return busy(rq, ch, w->kind == JOIN_WRITER, who);
@@ -176,6 +176,8 @@ int op_join(struct request *rq)
 
     struct role *role = role_new(ch, rq->caller, l, w->kind);
 
+    if (role)
+        role->handle = w->handle;
     r = role ? begin(rq, w, role) : request_fail(rq, -ENOMEM, "shmd is out of memory");
     channels_poke(b);
     if (r < 0) {

@@ -56,6 +56,7 @@ int role_begin(struct broker *b, struct role *r)
         if (r->caller->start == 0)
             r->caller->start = process_start(r->caller->pid);
         bit_set(ch->taken, slot);
+        atomic_store(&ch->ring.slot[slot].handle, r->handle);
         ring_take_slot(&ch->ring, slot, r->number,
                        r->kind == JOIN_WRITER ? MEMBER_WRITER : MEMBER_READER,
                        (uint32_t)r->caller->pid, r->caller->start);

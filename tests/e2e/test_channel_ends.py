@@ -9,8 +9,8 @@ import pytest
 import shmd
 import sysv
 from bare import ALICE, BOB, answer
-from channels import (ACTIVE, BLIND, CAROL, DIED, ENDED, LAB, LEFT, READER, WRITER, WRITING, Ring,
-    readable, wait_readable)
+from channels import (ACTIVE, BLIND, CAROL, DIED, ENDED, LAB, LEFT, MANY, READER, WRITER, WRITING,
+    Ring, readable, wait_readable)
 from wire import F, Refused, frame, pack
 
 
@@ -333,3 +333,28 @@ def test_answer_that_was_lost(b, members, rings):
         m("attach", "lab/c")
         assert answer(m, "join", kind) == number
     assert ring.get("role", slot) > role and ring.get("role", reader[1]) == reader[0]
+
+
+def test_answer_that_another_thread_has(b, members, rings):
+    """It has its role and has not begun: another handle of its process that joins does not end it."""
+    with b.connect(ALICE) as alice:
+        ring = rings(alice.channel("lab/c", MANY, slots=3).shmid)
+    first = members(ALICE)
+    first("attach", "lab/c")
+    had = first("join", WRITER, handle=1)
+    assert ring.get("handle", had.slot) == 1
+    b.kill()
+    b.start()
+    first("connect")
+    first("attach", "lab/c", lease=2)
+    other = first("join", WRITER, lease=2, handle=2)
+    assert other.slot != had.slot and ring.get("role", had.slot) == had.role
+    first("attach", "lab/c")
+    assert first("join", WRITER, role=had.role, slot=had.slot, handle=1).role == had.role
+    # Its own is another matter: what it joins anew it had not got.
+    b.kill()
+    b.start()
+    first("connect")
+    first("attach", "lab/c")
+    assert first("join", WRITER, handle=1).role > other.role
+    assert ring.get("role", had.slot) != had.role and ring.get("role", other.slot) == other.role

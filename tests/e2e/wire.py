@@ -92,7 +92,7 @@ STRUCTS = {
     "channel": [("create", CREATE), ("ring_flags", "I"), ("max_message", "I"), ("messages", "I"),
                 ("slots", "I"), ("version", "I"), ("tag", "20s"), NAME],
     "join": [("lease", "I"), ("kind", "I"), ("flags", "I"), ("role", "I"), ("slot", "I"),
-             ("reserved", "I")],
+             ("handle", "I")],
     "joined": [("role", "I"), ("slot", "I")],
     "pollfd": [("lease", "I"), ("reserved", "I")],
     "poke": [("lease", "I"), ("whom", "I")],
@@ -337,9 +337,9 @@ class Wire:
             "channel", name=name, ring_flags=ring_flags, max_message=max_message, messages=messages,
             slots=slots, version=version, tag=tag, flags=flags, mode=mode or 0, **create)))
 
-    def join(self, kind, lease=1, flags=0, role=0, slot=0):
+    def join(self, kind, lease=1, flags=0, role=0, slot=0, handle=0):
         return unpack("joined", self.call("JOIN", pack("join", kind=kind, lease=lease, flags=flags,
-                                                       role=role, slot=slot)))
+                                                       role=role, slot=slot, handle=handle)))
 
     def pollfd(self, lease=1):
         """A descriptor; it came with the reply."""
