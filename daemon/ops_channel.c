@@ -258,15 +258,12 @@ int op_pollfd(struct request *rq)
  * each other. */
 int op_disband(struct request *rq)
 {
-    const struct wire_target *target = rq->body;
     struct broker *b = rq->broker;
     struct channel *ch;
     struct reg_entry *e;
     struct shmid_ds ds;
-    int r = ops_find(rq, target, &e, &ds);
+    int r = ops_find_to_remove(rq, &e, &ds);
 
-    if (r == 0)
-        r = policy_control(rq, e, &ds, "remove");
     if (r < 0)
         return r;
     if (!(e->flags & REG_CHANNEL))
@@ -278,7 +275,8 @@ int op_disband(struct request *rq)
     bool others = channel_has_others(ch, rq->caller);
 
     channel_put(b, ch);
-    return others ? request_fail(rq, -EBUSY, "%s has other members", e->name) : op_remove(rq);
+    return others ? request_fail(rq, -EBUSY, "%s has other members", e->name)
+                  : ops_remove(rq, e, &ds);
 }
 
 int op_poke(struct request *rq)
