@@ -259,7 +259,7 @@ static int find_and_write(struct session *s)
     c.max_message = o->size;
     c.messages = o->count && o->count < most ? (uint32_t)o->count : most;
     c.members = 2;
-    strcpy(c.tag, TAG);
+    snprintf(c.tag, sizeof(c.tag), "%s", TAG);
     r = shmd_channel_create(s->shmd, o->name, &c, &s->segment, request_ms(s));
     other = r == -EPROTOTYPE;
     if (other)
