@@ -188,8 +188,8 @@ int shmd_recv(struct shmd_reader *r, void *to, size_t room, size_t *length, int 
  */
 int shmd_peek(struct shmd_reader *r, const void **bytes, size_t *length, int timeout_ms);
 
-/* Give back all that was peeked. -ESTALE (broadcast, or shmd has taken the role away): some of it
- * may have been overwritten meanwhile, so that what was read there is not to be believed. */
+/* Give back all that was peeked. -EOVERFLOW (broadcast): some of it was overwritten meanwhile, so
+ * that what was read there is not to be believed; -ESTALE (as for the writer): it may have been. */
 int shmd_release(struct shmd_reader *r);
 
 /*

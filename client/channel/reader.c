@@ -33,7 +33,12 @@ static int explain(struct shmd_reader *r, int error)
     case -ECANCELED:
         return handle_fail(s, error, "a message of %s came to nothing while it was written",
                            name_of(r));
+    case -EOVERFLOW:
+        return handle_fail(s, error, "what was peeked of %s was overwritten meanwhile", name_of(r));
+    case -EIDRM:
+        return handle_fail(s, error, "%s was removed, and nobody writes to it", name_of(r));
     case -ESTALE:
+        r->member.stale = true;
         return handle_fail(s, error, "shmd has ended this process's part in %s", name_of(r));
     default:
         return handle_fail(s, error, "%s: %s", name_of(r), strerror(-error));
@@ -163,9 +168,7 @@ EXPORT int shmd_release(struct shmd_reader *r)
 {
     int e = r->member.stale ? -ESTALE : ring_release(&r->ring);
 
-    return e < 0 ? handle_fail(r->member.s, e, "what was peeked of %s was overwritten meanwhile",
-                               name_of(r))
-                 : 0;
+    return e < 0 ? explain(r, e) : 0;
 }
 
 EXPORT uint64_t shmd_lost(const struct shmd_reader *r)

@@ -66,8 +66,8 @@ int ring_peek_begun(struct ring_reader *r, const void **bytes, uint32_t *length,
                     struct deadline *d);
 int ring_peek_more(struct ring_reader *r, uint32_t *there, struct deadline *d);
 
-/* All that was peeked is done with. -ESTALE: some of it was overwritten meanwhile; all counts as
- * lost. */
+/* All that was peeked is done with. -EOVERFLOW: some of it was overwritten meanwhile; all counts as
+ * lost. -ESTALE: shmd has ended the role, and what was peeked may have been overwritten. */
 int ring_release(struct ring_reader *r);
 
 /* Copy the next message out, and release it. As ring_peek; -EMSGSIZE: longer than `room` (*length

@@ -174,6 +174,9 @@ static void ended_by_shmd(void **state)
         while ((e = send_numbered(&w, sent)) == 0)
             assert_true(++sent < 1000);
         assert_int_equal(e, -ESTALE);
+        atomic_store(&f.ring.slot[1].position, 8);
+        assert_int_equal(recv_numbered(&r), -ESTALE); /* nobody waited for it */
+        assert_int_equal(f.ring.slot[1].position, 8);
         ring_reader_leave(&r);
         ring_writer_close(&w);
         assert_int_equal(f.ring.slot[0].state, SLOT_ACTIVE);
