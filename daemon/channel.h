@@ -141,6 +141,10 @@ unsigned channel_poke(struct channel *ch, uint32_t whom);
  * and nobody rang for it: it is to look once more. */
 void channel_counted(struct broker *b, struct channel *ch);
 
+/* It was removed: once nobody waits for the writer's place any more, its members are told that none
+ * comes. */
+void channel_closed_to_all(struct broker *b, struct channel *ch);
+
 /* A member of that kind has ended, and its slot is free: who waits for that goes on. The others are
  * poked by channels_poke(), once for all that end together. */
 void channel_ended(struct broker *b, struct channel *ch, uint32_t kind);

@@ -32,6 +32,8 @@ static int explain(struct shmd_writer *w, int error, size_t length)
     case -EBUSY:
         return handle_fail(s, error, "something is reserved already, and neither committed nor "
                            "aborted");
+    case -EIDRM:
+        return handle_fail(s, error, "%s was removed, and nobody reads it", name_of(w));
     case -ESTALE:
         return handle_fail(s, error, "shmd has ended this process's part in %s", name_of(w));
     default:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 import shmd
-from member import BROADCAST, BUSY, MANY, OWNERDEAD, RELIABLE, TIMEDOUT, WAIT, channel
+from member import ANY, BROADCAST, BUSY, HOLD, IDRM, MANY, OWNERDEAD, RELIABLE, TIMEDOUT, WAIT, channel
 
 
 @pytest.mark.parametrize("flags", [RELIABLE, BROADCAST, MANY])
@@ -64,6 +64,38 @@ def test_deaths_while_shmd_is_away(broker, member):
     broker.start()
     code, received = r.hear()[:2]
     assert (code, received) == (str(-OWNERDEAD), "100")
+
+
+def test_who_waits_is_told_of_a_removal(member):
+    """Where nobody is at the other side, none can come; whoever is there goes on."""
+    w, r, polls, other = member(), member(), member(), member()
+    c = channel(w, flags=HOLD, most=1000, messages=16)
+    polls.do("reader", c, 0, ANY)
+    polls.do("poll", 0)
+    polls.do("recv", 1, 0, expect=TIMEDOUT)
+    polls.say("poll", 20000)
+    r.do("reader", c, 0, ANY)
+    r.say("recv", 1, -1)
+    other.do("remove", c)
+    assert "was removed" in r.hear(expect=IDRM)
+    assert polls.hear() == ["1"]
+    polls.do("recv", 1, 0, expect=IDRM)
+    r.do("close"), polls.do("close")
+
+    c = channel(w, flags=HOLD, most=1000, messages=16)
+    w.do("writer", c, 0)
+    r.do("reader", c, 0, ANY)
+    other.do("remove", c)
+    w.do("send", 1000, 500, 0, expect=TIMEDOUT)  # one is there who could make room
+    sent = int(r.do("recv", 10, 0)[1])
+    w.do("send", 1, 500, 0)
+    w.do("poll", 0)
+    w.do("send", 1000, 500, 0, expect=TIMEDOUT)
+    w.say("poll", 20000)
+    r.do("close")
+    assert w.hear() == ["1"] and sent == 10
+    w.say("send", 1000, 500, -1)  # what it left may be overwritten, and no more
+    assert "was removed" in w.hear(expect=IDRM)
 
 
 def test_roles_outlive_shmd(broker, member):

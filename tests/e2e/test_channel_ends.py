@@ -139,9 +139,13 @@ def test_removed_under_its_members(b, members, rings):
         waits.ask("join", WRITER, flags=F.JOIN_WAIT)
         shmd.until(lambda: waiting(b, waits), "it waits")
         alice.remove("lab/c")
+        assert ring.get("removed") == 0  # somebody may come still
+        bells = ring.get("bell"), ring.get("writer_bell")
         w.kill()
         second = waits.answer()
         assert ring.get("role", second.slot) == second.role != role
+        assert ring.get("removed") == 1
+        shmd.until(lambda: bells[0] != ring.get("bell") and bells[1] != ring.get("writer_bell"), "both bells ring")
         other = alice.channel("lab/c").shmid  # the name is free
         assert other != shmid
         assert answer(r, "join", READER) == errno.EALREADY

@@ -186,6 +186,47 @@ static void ended_by_shmd(void **state)
     }
 }
 
+/* Where the channel was removed nobody waits for who cannot come, and nobody misses what did. */
+static void removed(void **state)
+{
+    static const uint32_t kinds[] = {RING_HOLD, RING_HOLD | RING_MANY};
+
+    (void)state;
+    for (unsigned k = 0; k < ARRAY_LEN(kinds); k++) {
+        struct fixture f;
+        struct ring_writer w;
+        struct ring_reader r;
+        uint32_t writer, sent = 0, got = 0;
+
+        fixture_make(&f, kinds[k], 50, 30);
+        assert_int_equal(fixture_reader(&f, &r, 1, -1), 0);
+        assert_int_equal(recv_numbered(&r), -ETIMEDOUT);
+        assert_int_equal(ring_reader_arm(&r), 0);
+        ring_note_removed(&f.ring);
+        assert_int_equal(ring_reader_arm(&r), 1);
+        assert_int_equal(recv_numbered(&r), -EIDRM);
+        writer = fixture_take(&f, 0, MEMBER_WRITER); /* who was about to begin */
+        assert_int_equal(recv_numbered(&r), -ETIMEDOUT);
+        assert_int_equal(ring_writer_start(&w, &f.ring, 0, writer, NULL), 0);
+        while (send_numbered(&w, sent) == 0)
+            sent++;
+        assert_int_equal(send_numbered(&w, sent), -ETIMEDOUT);
+        assert_int_equal(ring_writer_arm(&w, 50), 0);
+        ring_reader_leave(&r);
+        ring_end_reader(&f.ring, 1, r.role);
+        assert_int_equal(ring_writer_arm(&w, 50), 1);
+        assert_int_equal(send_numbered(&w, sent), -EIDRM);
+        assert_int_equal(fixture_reader(&f, &r, 1, -1), 0);
+        assert_true(ring_end_writer(&f.ring, 0, writer));
+        while (got < sent)
+            assert_int_equal(recv_numbered(&r), got++);
+        assert_int_equal(recv_numbered(&r), -EOWNERDEAD);
+        assert_int_equal(recv_numbered(&r), -EIDRM);
+        assert_int_equal(recv_numbered(&r), -EIDRM);
+        fixture_done(&f);
+    }
+}
+
 /* The end of many writers is that of the last one; one that holds the lock and dies frees it. */
 static void many(void **state)
 {
@@ -358,7 +399,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slow_readers), cmocka_unit_test(hold), cmocka_unit_test(ends),
-        cmocka_unit_test(many),         cmocka_unit_test(poll_flags),
+        cmocka_unit_test(many),         cmocka_unit_test(poll_flags), cmocka_unit_test(removed),
         cmocka_unit_test(ends_under_poll), cmocka_unit_test(ended_by_shmd),
         cmocka_unit_test(ended_again),     cmocka_unit_test(ended_while_begun),
     };
