@@ -49,6 +49,7 @@ static int start(void *whole, const struct ring_hooks *hooks, const struct shmd_
 
     if (r < 0)
         return explain(w, r, 0);
+    w->ring.told = w->member.epoch; /* a shmd that came anew meanwhile is to be noticed */
     member_set_spin(&w->ring.wait, o);
     return 0;
 }
