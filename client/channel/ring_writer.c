@@ -55,13 +55,20 @@ uint64_t ring_place(struct ring_writer *w, uint32_t length)
     return w->position + (ring_record(length) > rest ? rest : 0);
 }
 
+/* Has shmd said nothing since it was last looked at? Before each message: who is idle for long may
+ * have lost its role to another one, who writes in the same place. */
+static inline bool is_told(const struct ring_writer *w)
+{
+    return ring_load(&w->ring.header->epoch) == w->told;
+}
+
 /* w->at; is there room without asking? */
 static inline bool place(struct ring_writer *w, uint32_t length)
 {
     uint64_t rest = ring_rest(&w->ring, w->position), record = ring_record(length);
 
     w->at = w->position + (record > rest ? rest : 0);
-    return length <= w->ring.max_message && w->at + record + RING_GRAIN <= w->claimed;
+    return length <= w->ring.max_message && w->at + record + RING_GRAIN <= w->claimed && is_told(w);
 }
 
 /* What seldom happens stands apart, so that the rest needs no stack. */
@@ -69,9 +76,13 @@ static inline bool place(struct ring_writer *w, uint32_t length)
 
 static SELDOM int make_room(struct ring_writer *w, uint32_t length, struct deadline *d)
 {
+    uint64_t end = w->at + ring_record(length) + RING_GRAIN;
+
     if (length > w->ring.max_message)
         return -EMSGSIZE;
-    return ring_claim(w, w->at + ring_record(length) + RING_GRAIN, d);
+    if (end <= w->claimed)
+        return ring_writer_tell(w, ring_load(&w->ring.header->epoch));
+    return ring_claim(w, end, d);
 }
 
 static SELDOM void note(struct ring_writer *w)
@@ -278,6 +289,8 @@ int ring_progress(struct ring_writer *w, uint32_t bytes)
         return -EINVAL;
     if (w->ring.flags & RING_MANY)
         return 0;
+    if (!is_told(w) && ring_writer_tell(w, ring_load(&w->ring.header->epoch)) < 0)
+        return -ESTALE;
     if (!w->is_begun && in_pieces(w, w->reserved)) {
         begin(w, w->reserved);
         w->is_begun = true;
@@ -313,6 +326,8 @@ int ring_commit(struct ring_writer *w, uint32_t length)
         return -EINVAL;
     if (w->ring.flags & RING_MANY)
         return commit_many(w, length);
+    if (!is_told(w) && ring_writer_tell(w, ring_load(&w->ring.header->epoch)) < 0)
+        return -ESTALE;
     w->is_reserved = false;
     if (w->is_begun)
         return commit_begun(w, length);
