@@ -18,10 +18,10 @@ uint32_t number_take(void)
     uint64_t seen = atomic_load(&taken);
 
     while (~seen) {
-        uint32_t free = (uint32_t)__builtin_ctzll(~seen);
+        uint32_t lowest = (uint32_t)__builtin_ctzll(~seen);
 
-        if (atomic_compare_exchange_weak(&taken, &seen, seen | 1ull << free))
-            return free + 1;
+        if (atomic_compare_exchange_weak(&taken, &seen, seen | 1ull << lowest))
+            return lowest + 1;
     }
     return 0;
 }
