@@ -41,9 +41,9 @@
  *
  * Results, time limits, threads: as in shmd.h. A writer or reader belongs to the handle it was
  * opened with: one thread at a time uses all of these, and they are closed before it is
- * disconnected. `timeout_ms` 0 tries, -1 waits for ever; -ETIMEDOUT says that nothing happened. The
- * first call that has to wait after shmd came back tells it of this member, for which it may take a
- * third of a second more.
+ * disconnected. `timeout_ms` 0 tries, -1 waits for ever; -ETIMEDOUT says that nothing happened. After
+ * shmd came back, the next call that sends, or that has to wait for a message, tells it of this
+ * member, for which it may take a third of a second more.
  */
 #ifndef SHMD_CHANNEL_H
 #define SHMD_CHANNEL_H
