@@ -55,11 +55,11 @@ uint64_t ring_place(struct ring_writer *w, uint32_t length)
     return w->position + (ring_record(length) > rest ? rest : 0);
 }
 
-/* Has shmd said nothing since it was last looked at? Before each message: who is idle for long may
- * have lost its role to another one, who writes in the same place. */
+/* Has shmd said nothing since it was last looked at? Before each message, or the first of a batch:
+ * who is idle for long may have lost its role to another one, who writes in the same place. */
 static inline bool is_told(const struct ring_writer *w)
 {
-    return ring_load(&w->ring.header->epoch) == w->told;
+    return w->held || ring_load(&w->ring.header->epoch) == w->told;
 }
 
 /* w->at; is there room without asking? */
@@ -320,19 +320,31 @@ static SELDOM int commit_many(struct ring_writer *w, uint32_t length)
     return r;
 }
 
+static inline int commit_now(struct ring_writer *w, uint32_t length)
+{
+    w->is_reserved = false;
+    if (w->is_begun)
+        return commit_begun(w, length);
+    finish(w, length);
+    return 0;
+}
+
+static SELDOM int commit_told(struct ring_writer *w, uint32_t length)
+{
+    int r = ring_writer_tell(w, ring_load(&w->ring.header->epoch));
+
+    return r < 0 ? r : commit_now(w, length);
+}
+
 int ring_commit(struct ring_writer *w, uint32_t length)
 {
     if (!w->is_reserved || length > w->reserved)
         return -EINVAL;
     if (w->ring.flags & RING_MANY)
         return commit_many(w, length);
-    if (!is_told(w) && ring_writer_tell(w, ring_load(&w->ring.header->epoch)) < 0)
-        return -ESTALE;
-    w->is_reserved = false;
-    if (w->is_begun)
-        return commit_begun(w, length);
-    finish(w, length);
-    return 0;
+    if (!is_told(w))
+        return commit_told(w, length);
+    return commit_now(w, length);
 }
 
 void ring_abort(struct ring_writer *w)
