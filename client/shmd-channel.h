@@ -41,9 +41,9 @@
  *
  * Results, time limits, threads: as in shmd.h. A writer or reader belongs to the handle it was
  * opened with: one thread at a time uses all of these, and they are closed before it is
- * disconnected. `timeout_ms` 0 tries, -1 waits for ever; -ETIMEDOUT says that nothing happened. The
- * first call that has to wait after shmd came back tells it of this member, for which it may take a
- * third of a second more.
+ * disconnected. `timeout_ms` 0 tries, -1 waits for ever; -ETIMEDOUT says that nothing happened. After
+ * shmd came back, the next call that sends, or that has to wait for a message, tells it of this
+ * member, for which it may take a third of a second more.
  */
 #ifndef SHMD_CHANNEL_H
 #define SHMD_CHANNEL_H
@@ -130,7 +130,8 @@ struct shmd_writer *shmd_writer_close(struct shmd_writer *w);
 /*
  * Send one message, a copy of `length` bytes. Waits for room where the channel is reliable.
  * -ETIMEDOUT (no room); -EMSGSIZE; -EBUSY (something is reserved); -EPROTO; -ESTALE (shmd has
- * taken the role away, as it held this process for dead).
+ * taken the role away, as it held this process for dead); -EIDRM (SHMD_HOLD: it would wait for a
+ * reader, and none comes, as the channel was removed).
  */
 int shmd_send(struct shmd_writer *w, const void *bytes, size_t length, int timeout_ms);
 
@@ -177,7 +178,8 @@ struct shmd_reader *shmd_reader_close(struct shmd_reader *r); /* NULL is allowed
  * Receive the next message: 1, and its `length`; 0 at the end (the writer has closed; a later call
  * waits for the next writer's); -EOWNERDEAD (the writer died; all that it sent was received; a
  * later call waits for the next writer's); -ETIMEDOUT; -EMSGSIZE (`room` is too small: *length says
- * what is needed, and the message stays); -EPROTO; -ESTALE (as for the writer).
+ * what is needed, and the message stays); -EPROTO; -ESTALE (as for the writer); -EIDRM (the channel
+ * was removed, all was received, and nobody is left to write).
  */
 int shmd_recv(struct shmd_reader *r, void *to, size_t room, size_t *length, int timeout_ms);
 
@@ -188,8 +190,8 @@ int shmd_recv(struct shmd_reader *r, void *to, size_t room, size_t *length, int 
  */
 int shmd_peek(struct shmd_reader *r, const void **bytes, size_t *length, int timeout_ms);
 
-/* Give back all that was peeked. -ESTALE (broadcast, or shmd has taken the role away): some of it
- * may have been overwritten meanwhile, so that what was read there is not to be believed. */
+/* Give back all that was peeked. -EOVERFLOW (broadcast): some of it was overwritten meanwhile, so
+ * that what was read there is not to be believed; -ESTALE (as for the writer): it may have been. */
 int shmd_release(struct shmd_reader *r);
 
 /*

@@ -41,6 +41,10 @@ enum {
  * had; it must be the same process. -ESTALE: that role has been ended (join anew). A role that was
  * not announced again is held as long as its process lives. A blind reader's is always given anew.
  *
+ * A role whose answer was lost together with shmd is ended when the same `handle` of the same
+ * process joins that channel anew. Who joins in several threads at a time numbers them so: another
+ * one may have its answer, and not have begun.
+ *
  * -EUSERS: all slots are taken. -EBUSY: another one has the place. -EDQUOT: the user waits in as
  * many places as shmd allows. -EACCES: the lease is read-only. -EALREADY: it has a role.
  * -EPROTOTYPE: no channel. -ENOENT: no such lease. -EIDRM: the channel was removed. -ECANCELED:
@@ -52,7 +56,7 @@ struct wire_join {
     uint32_t flags;
     uint32_t role; /* 0, or the one to announce again */
     uint32_t slot; /* of that role */
-    uint32_t reserved;
+    uint32_t handle; /* the caller's choice; 0: tells none apart, as a library without it */
 };
 
 #define WIRE_NO_SLOT 0xffffffffu

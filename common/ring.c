@@ -117,6 +117,11 @@ void ring_wake_writers(struct ring *r)
     ring_bell(&r->header->lock_bell);
 }
 
+void ring_note_removed(struct ring *r)
+{
+    atomic_store(&r->header->removed, 1);
+}
+
 void ring_new_epoch(struct ring *r)
 {
     atomic_fetch_add(&r->header->epoch, 1);
@@ -207,6 +212,22 @@ uint32_t ring_writers_left(const struct ring *r)
         n += atomic_load(&r->slot[i].kind) == MEMBER_WRITER &&
              atomic_load(&r->slot[i].state) == SLOT_ACTIVE;
     return n;
+}
+
+bool ring_is_left_by(const struct ring *r, enum ring_member kind)
+{
+    uint32_t used;
+
+    if (!atomic_load(&r->header->removed))
+        return false;
+    used = atomic_load(&r->header->slots_used);
+    for (uint32_t i = 0; i < used && i < r->slots; i++) {
+        uint32_t state = atomic_load(&r->slot[i].state);
+
+        if (state != SLOT_FREE && state != SLOT_LEFT && atomic_load(&r->slot[i].kind) == kind)
+            return false;
+    }
+    return true;
 }
 
 static bool writer_end(struct ring *r, uint32_t slot, uint32_t role)

@@ -126,8 +126,8 @@ enum ring_asleep { /* bits of a flag */
 };
 
 /*
- * One member's: every reader and writer that may write has one. `role`, `kind`, `pid` and `start`
- * are shmd's, by which a shmd that was started anew finds out who has died meanwhile; the rest is
+ * One member's: every reader and writer that may write has one. `role` and `kind` to `start` are
+ * shmd's, by which a shmd that was started anew finds out who has died meanwhile; the rest is
  * the member's own.
  */
 struct ring_slot {
@@ -137,7 +137,7 @@ struct ring_slot {
     _Atomic uint32_t cpu;  /* where it ran when it last began to wait, + 1 */
     _Atomic uint32_t kind; /* enum ring_member */
     _Atomic uint32_t pid;
-    uint32_t reserved;
+    _Atomic uint32_t handle; /* of that process: of wire_join */
     _Atomic uint64_t start; /* start time of pid, clock ticks since boot; 0: unknown */
     uint64_t reserved_0[3];
     _Atomic uint64_t received, bytes, lost, waits, wakes; /* counters */
@@ -178,7 +178,9 @@ struct ring_header {
     _Atomic uint64_t consumed; /* RING_HOLD: the furthest that a reader which went had got */
     _Atomic uint32_t epoch;    /* shmd adds 1 where members shall make themselves known again */
     _Atomic uint32_t slots_used; /* no slot from this one on was ever given out */
-    uint64_t reserved_3[4];
+    _Atomic uint32_t removed;    /* 1: the channel has no name any more, so nobody new comes */
+    uint32_t reserved_3_0;
+    uint64_t reserved_3[3];
 
     /* The readers' wait. */
     _Atomic uint32_t readers_asleep; /* enum ring_asleep: raised by readers, lowered by who rings */
@@ -263,6 +265,8 @@ void ring_blind(struct ring *r, int readers, int polled);
 /* Ring the readers' bell, or the writers': something that they are to look at has happened. */
 void ring_wake_readers(struct ring *r);
 void ring_wake_writers(struct ring *r);
+/* The channel was removed: nobody is to wait for who is yet to come. Wakes none. */
+void ring_note_removed(struct ring *r);
 /* shmd came anew: every member is to make itself known again. Wakes all. */
 void ring_new_epoch(struct ring *r);
 /* For members too. */
@@ -270,3 +274,5 @@ void ring_new_epoch(struct ring *r);
 void ring_consumed(const struct ring *r, uint64_t position);
 /* Writers that have begun and not gone. */
 uint32_t ring_writers_left(const struct ring *r);
+/* Was it removed, and is nobody of that kind in it or about to begin? */
+bool ring_is_left_by(const struct ring *r, enum ring_member kind);

@@ -267,6 +267,8 @@ static bool keep(void *data, const struct reg_entry *e, void *pin)
     ch->removed = true;
     TAILQ_INSERT_TAIL(&b->channels.removed, ch, of_removed);
     b->channels.n_removed++;
+    channel_closed_to_all(b, ch);
+    channels_poke(b);
     return true;
 }
 

@@ -34,6 +34,7 @@ struct role {
     struct caller *caller;
     uint32_t lease; /* the caller's number */
     uint32_t kind;  /* enum wire_member */
+    uint32_t handle; /* of wire_join */
     uint32_t number; /* 0: it waits for the writer's place */
     uint32_t slot;
     uint32_t serial; /* of the request that waits */
@@ -140,6 +141,10 @@ unsigned channel_poke(struct channel *ch, uint32_t whom);
  * and nobody rang for it: it is to look once more. */
 void channel_counted(struct broker *b, struct channel *ch);
 
+/* It was removed: once nobody waits for the writer's place any more, its members are told that none
+ * comes. */
+void channel_closed_to_all(struct broker *b, struct channel *ch);
+
 /* A member of that kind has ended, and its slot is free: who waits for that goes on. The others are
  * poked by channels_poke(), once for all that end together. */
 void channel_ended(struct broker *b, struct channel *ch, uint32_t kind);
@@ -152,5 +157,6 @@ void channels_poke(struct broker *b);
 int64_t channels_run(struct broker *b);
 /* Find the left members of a channel that adoption found, once. */
 void channel_scan(struct channel *ch);
-/* End left members that a process knows nothing of: shmd died before it could answer. */
-void channel_drop_lost(struct broker *b, struct channel *ch, pid_t pid);
+/* End left members that a handle, which joins anew, knows nothing of: shmd died before it could
+ * answer. */
+void channel_drop_lost(struct broker *b, const struct role *joining);

@@ -70,13 +70,20 @@ static void end_left(struct broker *b, struct channel *ch, uint32_t slot)
     channel_ended(b, ch, writer ? JOIN_WRITER : JOIN_READER);
 }
 
-/* Of a process that joins anew. One that had got its role would announce it, or have begun. */
-void channel_drop_lost(struct broker *b, struct channel *ch, pid_t pid)
+/* A handle joins one channel after the other: one that had got its role would have begun before it
+ * joins again. */
+void channel_drop_lost(struct broker *b, const struct role *joining)
 {
-    for (uint32_t i = 0; i < ch->ring.slots && bit_first(ch->left) >= 0; i++)
-        if (bit_is(ch->left, i) && load(&ch->ring.slot[i].pid) == (uint32_t)pid &&
-            load(&ch->ring.slot[i].state) == SLOT_TAKEN)
+    struct channel *ch = joining->channel;
+    uint32_t pid = (uint32_t)joining->caller->pid;
+
+    for (uint32_t i = 0; i < ch->ring.slots && bit_first(ch->left) >= 0; i++) {
+        const struct ring_slot *s = &ch->ring.slot[i];
+
+        if (bit_is(ch->left, i) && load(&s->pid) == pid && load(&s->handle) == joining->handle &&
+            load(&s->state) == SLOT_TAKEN)
             end_left(b, ch, i);
+    }
 }
 
 /* Go on with one channel: what is left of `looks`. */

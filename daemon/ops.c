@@ -291,25 +291,32 @@ int op_set(struct request *rq)
     return 0;
 }
 
-int op_remove(struct request *rq)
+int ops_find_to_remove(struct request *rq, struct reg_entry **e, struct shmid_ds *ds)
 {
-    const struct wire_target *target = rq->body;
-    struct table *t = &rq->broker->table;
-    struct reg_entry *e;
-    struct shmid_ds ds;
-    int r = ops_find(rq, target, &e, &ds);
+    int r = ops_find(rq, rq->body, e, ds);
 
-    if (r == 0)
-        r = policy_control(rq, e, &ds, "remove");
-    if (r < 0)
-        return r;
+    return r == 0 ? policy_control(rq, *e, ds, "remove") : r;
+}
 
+int ops_remove(struct request *rq, struct reg_entry *e, const struct shmid_ds *ds)
+{
     const struct reg_entry was = *e; /* to be told of when it is gone */
 
-    ops_fill_segment(request_reply(rq, sizeof(struct wire_segment)), rq->broker, e, &ds);
-    r = segment_remove(t, e);
+    ops_fill_segment(request_reply(rq, sizeof(struct wire_segment)), rq->broker, e, ds);
+
+    int r = segment_remove(&rq->broker->table, e);
+
     if (r < 0)
         return request_fail(rq, r, "the kernel refuses: %s", strerror(-r));
     tell_removed(rq->broker, rq->caller, &was, REASON_ASKED);
     return 0;
+}
+
+int op_remove(struct request *rq)
+{
+    struct reg_entry *e;
+    struct shmid_ds ds;
+    int r = ops_find_to_remove(rq, &e, &ds);
+
+    return r == 0 ? ops_remove(rq, e, &ds) : r;
 }

@@ -34,3 +34,7 @@ void ops_fill_segment(struct wire_segment *to, const struct broker *b, const str
  */
 int ops_find(struct request *rq, const struct wire_target *target, struct reg_entry **e,
              struct shmid_ds *ds);
+
+/* The same of what is to be removed, by whoever may: the body is its wire_target. -EPERM. */
+int ops_find_to_remove(struct request *rq, struct reg_entry **e, struct shmid_ds *ds);
+int ops_remove(struct request *rq, struct reg_entry *e, const struct shmid_ds *ds);

@@ -135,7 +135,7 @@ static int begin(struct request *rq, const struct wire_join *w, struct role *rol
                    : request_fail(rq, -ESTALE, "role %u has ended: join anew", w->role);
     if (w->role != 0)
         channel_counted(rq->broker, ch);
-    channel_drop_lost(rq->broker, ch, rq->caller->pid);
+    channel_drop_lost(rq->broker, role);
     if (channel_is_taken(ch, w->kind, &who)) {
         if (!(w->flags & JOIN_WAIT))
             return busy(rq, ch, w->kind == JOIN_WRITER, who);
@@ -176,6 +176,8 @@ int op_join(struct request *rq)
 
     struct role *role = role_new(ch, rq->caller, l, w->kind);
 
+    if (role)
+        role->handle = w->handle;
     r = role ? begin(rq, w, role) : request_fail(rq, -ENOMEM, "shmd is out of memory");
     channels_poke(b);
     if (r < 0) {
@@ -256,15 +258,12 @@ int op_pollfd(struct request *rq)
  * each other. */
 int op_disband(struct request *rq)
 {
-    const struct wire_target *target = rq->body;
     struct broker *b = rq->broker;
     struct channel *ch;
     struct reg_entry *e;
     struct shmid_ds ds;
-    int r = ops_find(rq, target, &e, &ds);
+    int r = ops_find_to_remove(rq, &e, &ds);
 
-    if (r == 0)
-        r = policy_control(rq, e, &ds, "remove");
     if (r < 0)
         return r;
     if (!(e->flags & REG_CHANNEL))
@@ -276,7 +275,8 @@ int op_disband(struct request *rq)
     bool others = channel_has_others(ch, rq->caller);
 
     channel_put(b, ch);
-    return others ? request_fail(rq, -EBUSY, "%s has other members", e->name) : op_remove(rq);
+    return others ? request_fail(rq, -EBUSY, "%s has other members", e->name)
+                  : ops_remove(rq, e, &ds);
 }
 
 int op_poke(struct request *rq)

@@ -56,6 +56,7 @@ int role_begin(struct broker *b, struct role *r)
         if (r->caller->start == 0)
             r->caller->start = process_start(r->caller->pid);
         bit_set(ch->taken, slot);
+        atomic_store(&ch->ring.slot[slot].handle, r->handle);
         ring_take_slot(&ch->ring, slot, r->number,
                        r->kind == JOIN_WRITER ? MEMBER_WRITER : MEMBER_READER,
                        (uint32_t)r->caller->pid, r->caller->start);
@@ -129,11 +130,27 @@ void role_drop(struct role *r)
     free(r);
 }
 
+static void ring_later(struct broker *b, struct channel *ch, uint32_t bits)
+{
+    if (!ch->rung)
+        TAILQ_INSERT_TAIL(&b->channels.rung, ch, of_rung);
+    ch->rung |= bits;
+}
+
+void channel_closed_to_all(struct broker *b, struct channel *ch)
+{
+    if (!ch->removed || !TAILQ_EMPTY(&ch->waiting))
+        return;
+    ring_note_removed(&ch->ring);
+    ring_later(b, ch, 1u << JOIN_READER | 1u << JOIN_WRITER);
+}
+
 /* Who has waited longest gets the writer's place. */
 static void give(struct broker *b, struct channel *ch)
 {
     const struct role *who;
-    struct role *r;
+    struct role *r = TAILQ_FIRST(&ch->waiting);
+    bool waited = r;
 
     while ((r = TAILQ_FIRST(&ch->waiting)) && !channel_is_taken(ch, JOIN_WRITER, &who)) {
         wait_over(r);
@@ -144,13 +161,8 @@ static void give(struct broker *b, struct channel *ch)
             tell(b, r, 0, NULL);
         }
     }
-}
-
-static void ring_later(struct broker *b, struct channel *ch, uint32_t bit)
-{
-    if (!ch->rung)
-        TAILQ_INSERT_TAIL(&b->channels.rung, ch, of_rung);
-    ch->rung |= bit;
+    if (waited)
+        channel_closed_to_all(b, ch);
 }
 
 void channel_ended(struct broker *b, struct channel *ch, uint32_t kind)
@@ -186,6 +198,7 @@ void role_finish(struct broker *b, struct role *r, bool goes)
         if (!goes)
             tell(b, r, -ECANCELED, "the lease or the channel has ended");
         role_drop(r);
+        channel_closed_to_all(b, ch);
         return;
     }
     TAILQ_REMOVE(&ch->roles, r, link);

@@ -42,7 +42,8 @@ int members_announce(struct shmd *s, struct deadline *d)
             .body = {.lease = m->attachment.lease,
                      .kind = m->kind,
                      .role = m->role,
-                     .slot = m->slot},
+                     .slot = m->slot,
+                     .handle = s->number},
         };
 
         if (m->role != 0)
@@ -97,6 +98,7 @@ static int join(struct member *m, const struct shmd_member_options *o, struct de
         .lease = m->attachment.lease,
         .kind = m->kind,
         .flags = o->flags & SHMD_MEMBER_WAIT && m->kind == JOIN_WRITER ? JOIN_WAIT : 0,
+        .handle = m->s->number,
     };
     struct wire_joined joined;
     int r = call(m->s, &(struct question){OP_JOIN, &request, sizeof(request), NULL}, &joined,

@@ -69,3 +69,23 @@ void member_poll_begin(struct member *m);
 /* What there is to wait for nobody can tell: look again in a few milliseconds. */
 void member_poll_soon(struct member *m);
 void member_poll_end(struct member *m);
+
+/* open.c: what a writer or a reader is made of, */
+struct making {
+    uint32_t kind; /* enum wire_member */
+    size_t size;   /* bytes of the whole, in which the member stands at `member` */
+    size_t member;
+    /* Begin in the ring; a failure is told by handle_fail(). */
+    int (*start)(void *whole, const struct ring_hooks *hooks,
+                 const struct shmd_member_options *options);
+};
+/* and as whose, and where. */
+struct member_wish {
+    struct shmd *s;
+    const char *name;
+    const struct shmd_member_options *options; /* NULL: none */
+};
+
+/* *ret is to be freed behind member_close(). */
+int member_make(void **ret, const struct making *how, const struct member_wish *wish,
+                int timeout_ms);

@@ -3,6 +3,7 @@
 #include "member.h"
 #include "ring_reader.h"
 
+#include <stddef.h>
 #include <string.h>
 
 struct shmd_reader {
@@ -32,59 +33,42 @@ static int explain(struct shmd_reader *r, int error)
     case -ECANCELED:
         return handle_fail(s, error, "a message of %s came to nothing while it was written",
                            name_of(r));
+    case -EOVERFLOW:
+        return handle_fail(s, error, "what was peeked of %s was overwritten meanwhile", name_of(r));
+    case -EIDRM:
+        return handle_fail(s, error, "%s was removed, and nobody writes to it", name_of(r));
     case -ESTALE:
+        r->member.stale = true;
         return handle_fail(s, error, "shmd has ended this process's part in %s", name_of(r));
     default:
         return handle_fail(s, error, "%s: %s", name_of(r), strerror(-error));
     }
 }
 
-static bool poke(void *data)
+static int start(void *whole, const struct ring_hooks *hooks, const struct shmd_member_options *o)
 {
-    return member_poke(data);
-}
+    struct shmd_reader *r = whole;
+    int e = ring_reader_start(&r->ring, &r->member.ring, member_slot(&r->member), r->member.role,
+                              o->history, hooks);
 
-static int changed(void *data)
-{
-    struct member *m = data;
-    int e = member_check(m);
-
-    m->stale = e == -ESTALE;
-    return e;
+    if (e < 0)
+        return explain(r, e);
+    r->ring.epoch = r->member.epoch; /* a shmd that came anew meanwhile is to be noticed */
+    member_set_spin(&r->ring.wait, o);
+    return 0;
 }
 
 EXPORT int shmd_reader_open(struct shmd_reader **ret, struct shmd *s, const char *name,
                             const struct shmd_member_options *options, int timeout_ms)
 {
-    static const struct shmd_member_options none = SHMD_MEMBER_INIT;
-    const struct shmd_member_options *o = options ? options : &none;
-    struct deadline d = {.timeout_ms = timeout_ms};
-    void *room;
+    static const struct making reader = {JOIN_READER, sizeof(struct shmd_reader),
+                                         offsetof(struct shmd_reader, member), start};
+    void *r;
+    int e = member_make(&r, &reader, &(struct member_wish){s, name, options}, timeout_ms);
 
-    if (posix_memalign(&room, 64, sizeof(struct shmd_reader)) != 0)
-        return handle_fail(s, -ENOMEM, "out of memory");
-
-    struct shmd_reader *r = memset(room, 0, sizeof(*r));
-    int e = member_open(&r->member, s, name, JOIN_READER, o, &d);
-
-    if (e == 0) {
-        const struct ring_hooks hooks = {.poke = poke, .changed = changed, .data = &r->member};
-
-        e = ring_reader_start(&r->ring, &r->member.ring, member_slot(&r->member), r->member.role,
-                              o->history, &hooks);
-        if (e < 0) {
-            explain(r, e);
-            member_close(&r->member);
-        }
-    }
-    if (e < 0) {
-        free(r);
-        return e;
-    }
-    r->ring.epoch = r->member.epoch; /* a shmd that came anew meanwhile is to be noticed */
-    member_set_spin(&r->ring.wait, o);
-    *ret = r;
-    return 0;
+    if (e == 0)
+        *ret = r;
+    return e;
 }
 
 EXPORT struct shmd_reader *shmd_reader_close(struct shmd_reader *r)
@@ -184,9 +168,7 @@ EXPORT int shmd_release(struct shmd_reader *r)
 {
     int e = r->member.stale ? -ESTALE : ring_release(&r->ring);
 
-    return e < 0 ? handle_fail(r->member.s, e, "what was peeked of %s was overwritten meanwhile",
-                               name_of(r))
-                 : 0;
+    return e < 0 ? explain(r, e) : 0;
 }
 
 EXPORT uint64_t shmd_lost(const struct shmd_reader *r)

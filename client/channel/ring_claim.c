@@ -89,7 +89,7 @@ int ring_claim_try(struct ring_writer *w, uint64_t end)
 }
 
 /* With many writers the claim itself is made under the lock; meanwhile others go on. */
-static int look(struct ring_writer *w, uint64_t end)
+static int look_once(struct ring_writer *w, uint64_t end)
 {
     uint32_t cpu;
     uint64_t room;
@@ -99,6 +99,19 @@ static int look(struct ring_writer *w, uint64_t end)
     w->position = ring_load_acquire(&w->ring.header->head);
     room = ring_room_end(w, &cpu);
     return room == 0 ? -EPROTO : room < end ? -EAGAIN : 0;
+}
+
+/* Where nobody is left to make room, and nobody comes: -EIDRM. Who went last may have made some. */
+static int look(struct ring_writer *w, uint64_t end)
+{
+    int r = look_once(w, end);
+
+    if (r == -EAGAIN && ring_is_left_by(&w->ring, MEMBER_READER)) {
+        r = look_once(w, end);
+        if (r == -EAGAIN)
+            r = -EIDRM;
+    }
+    return r;
 }
 
 static void raise_flag(struct ring_writer *w, uint64_t end, uint32_t bit)
@@ -190,5 +203,5 @@ int ring_writer_arm(struct ring_writer *w, uint32_t length)
     raise_flag(w, end, ASLEEP_POLL);
     ring_wait_barrier();
     r = look(w, end);
-    return r == -EAGAIN ? 0 : r < 0 ? r : 1;
+    return r != -EAGAIN;
 }

@@ -29,6 +29,16 @@ static inline bool ring_is_lapped(const struct ring_reader *r, uint64_t position
     return ring_load(&r->ring.header->claimed) - position > r->ring.size;
 }
 
+/* Did the writer wait for this reader until now? Ask after it was copied. Else shmd has ended the
+ * role, and the slot may be another's. */
+static inline bool ring_is_held(const struct ring_reader *r)
+{
+    if (!r->slot)
+        return true;
+    ring_fence_acquire();
+    return ring_load(&r->slot->role) == r->role && ring_load(&r->slot->state) == SLOT_ACTIVE;
+}
+
 /* Wake a writer that sleeps because of where this reader stood. */
 void ring_wake_writer(struct ring_reader *r);
 

@@ -72,10 +72,10 @@ static int begin(struct ring_writer *w)
 
     if (r == 0)
         r = ring_writer_settle(w);
-    if (r == 0 && ring_load_acquire(&h->epoch) != w->agreed) {
+    if (r == 0 && ring_load_acquire(&h->epoch) != w->agreed)
         ring_writer_agree(w);
+    if (r == 0)
         r = ring_writer_tell(w, w->agreed);
-    }
     w->bytes = ring_load(&h->bytes);
     w->wakes = ring_load(&h->wakes);
     return r;

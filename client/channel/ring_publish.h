@@ -44,8 +44,10 @@ static inline int ring_writer_tell(struct ring_writer *w, uint32_t epoch)
 {
     if (epoch == w->told)
         return 0;
+    if (w->hooks.changed && w->hooks.changed(w->hooks.data) == -ESTALE)
+        return -ESTALE;
     w->told = epoch;
-    return w->hooks.changed && w->hooks.changed(w->hooks.data) == -ESTALE ? -ESTALE : 0;
+    return 0;
 }
 
 /* After a store that publishes: wake who sleeps. */

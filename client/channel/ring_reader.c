@@ -63,13 +63,27 @@ static int writer_state(const struct ring_reader *r, uint32_t *role)
     }
 }
 
-/* Is there something to be done about the next message? As ring_look(), but also -EOWNERDEAD, and
- * -ENODATA for the end. `open`: what is still being written does as well. */
+/* Will none come any more? `role`: of the last writer, whose end has been told. One that came and
+ * went meanwhile stands there as another one. */
+static bool is_deserted(const struct ring_reader *r, uint32_t role)
+{
+    uint64_t writer;
+
+    if (!ring_is_left_by(&r->ring, MEMBER_WRITER))
+        return false;
+    writer = ring_load_acquire(&r->ring.header->writer);
+    return (uint32_t)writer != RING_WRITING && (uint32_t)(writer >> 32) == role;
+}
+
+/* Is there something to be done about the next message? As ring_look(), but also -EOWNERDEAD,
+ * -ENODATA for the end, and -EIDRM where the channel was removed and nobody writes to it. `open`:
+ * what is still being written does as well. */
 static int look_all(struct ring_reader *r, struct ring_entry *e, bool open)
 {
     for (int jumps = 0; jumps < RING_JUMPS; jumps++) {
         uint32_t role;
         int look = ring_look(r, e), state;
+        bool told;
 
         if (look < 0 || look == LOOK_READY)
             return look;
@@ -80,7 +94,8 @@ static int look_all(struct ring_reader *r, struct ring_entry *e, bool open)
         state = writer_state(r, &role);
         if (look == LOOK_OPEN && open && state == -EAGAIN) /* else nobody goes on with it */
             return look;
-        if (state == -EAGAIN || (state != -EPROTO && r->ended == role && role))
+        told = state == -EAGAIN || (state != -EPROTO && r->ended == role && role);
+        if (told && !is_deserted(r, role))
             return LOOK_NOTHING;
         /* All that the writer published came before its end. */
         look = ring_look(r, e);
@@ -90,6 +105,8 @@ static int look_all(struct ring_reader *r, struct ring_entry *e, bool open)
             lost(r);
             continue;
         }
+        if (told)
+            return -EIDRM;
         if (state != -EPROTO)
             r->ended = role;
         return state == 0 ? -ENODATA : state;

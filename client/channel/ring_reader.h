@@ -50,7 +50,8 @@ int ring_reader_start(struct ring_reader *r, const struct ring *ring, int slot, 
  * which is not waited for.
  *   1: there is one. 0: the writer has closed, and all was read. -EOWNERDEAD: the writer has died,
  *   and all that it published was read. Either is told once: the next call waits for a new writer.
- *   -ETIMEDOUT; -EPROTO: what stands in the segment cannot be.
+ *   -EIDRM: the channel was removed, and nobody writes to it. -ETIMEDOUT; -ESTALE: shmd has ended
+ *   the role; -EPROTO: what stands in the segment cannot be.
  */
 int ring_peek(struct ring_reader *r, const void **bytes, uint32_t *length, struct deadline *d);
 
@@ -66,8 +67,8 @@ int ring_peek_begun(struct ring_reader *r, const void **bytes, uint32_t *length,
                     struct deadline *d);
 int ring_peek_more(struct ring_reader *r, uint32_t *there, struct deadline *d);
 
-/* All that was peeked is done with. -ESTALE: some of it was overwritten meanwhile; all counts as
- * lost. */
+/* All that was peeked is done with. -EOVERFLOW: some of it was overwritten meanwhile; all counts as
+ * lost. -ESTALE: shmd has ended the role, and what was peeked may have been overwritten. */
 int ring_release(struct ring_reader *r);
 
 /* Copy the next message out, and release it. As ring_peek; -EMSGSIZE: longer than `room` (*length

@@ -72,9 +72,11 @@ void ring_wake_writer(struct ring_reader *r)
 
 int ring_release(struct ring_reader *r)
 {
-    bool stale = r->peeked && ring_is_lapped(r, r->released);
+    bool over = r->peeked && ring_is_lapped(r, r->released);
 
-    if (stale)
+    if (!ring_is_held(r))
+        return -ESTALE;
+    if (over)
         r->lost += r->peeked;
     else {
         r->received += r->peeked;
@@ -90,14 +92,14 @@ int ring_release(struct ring_reader *r)
         ring_store_release(&s->position, r->released);
         ring_store(&s->received, r->received);
         ring_store(&s->bytes, r->bytes);
-        if (stale)
+        if (over)
             ring_tell_lost(r);
         ring_fence_if(r->must_fence);
         if (ring_load(&h->writer_asleep) &&
             (int64_t)(r->released - ring_load_acquire(&h->wanted)) >= 0)
             ring_wake_writer(r);
     }
-    return stale ? -ESTALE : 0;
+    return over ? -EOVERFLOW : 0;
 }
 
 /*
@@ -145,8 +147,9 @@ static __attribute__((noinline)) int recv_closer(struct ring_reader *r, void *to
                       e.length);
         if (got > 0) {
             ring_step(r, &e);
-            if (ring_release(r) == 0)
-                return 1;
+            got = ring_release(r);
+            if (got == 0 || got == -ESTALE)
+                return got == 0 ? 1 : got;
         }
         /* It was overwritten or taken back meanwhile. */
         if (tries % RING_JUMPS == 0 && deadline_left_ms(d) == 0)

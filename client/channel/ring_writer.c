@@ -55,6 +55,13 @@ uint64_t ring_place(struct ring_writer *w, uint32_t length)
     return w->position + (ring_record(length) > rest ? rest : 0);
 }
 
+/* Has shmd said nothing since it was last looked at? Before each message, or the first of a batch:
+ * who is idle for long may have lost its role to another one, who writes in the same place. */
+static inline bool is_told(const struct ring_writer *w)
+{
+    return w->held || ring_load(&w->ring.header->epoch) == w->told;
+}
+
 /* What seldom happens stands apart, so that the rest needs no stack. */
 #define SELDOM __attribute__((noinline, cold))
 
@@ -71,14 +78,15 @@ static void set_limit(struct ring_writer *w)
 /* Is there room at once? */
 static inline bool fits(const struct ring_writer *w, uint32_t length)
 {
-    return length <= w->ring.max_message && w->position + ring_record(length) <= w->limit;
+    return length <= w->ring.max_message && w->position + ring_record(length) <= w->limit &&
+           is_told(w);
 }
 
 /* Make room, behind a pad perhaps: w->at. */
 static SELDOM int make_room(struct ring_writer *w, uint32_t length, struct deadline *d)
 {
     uint64_t end;
-    int r = 0;
+    int r;
 
     if (length > w->ring.max_message)
         return -EMSGSIZE;
@@ -86,6 +94,8 @@ static SELDOM int make_room(struct ring_writer *w, uint32_t length, struct deadl
     end = w->at + ring_record(length) + RING_GRAIN;
     if (end > w->claimed)
         r = ring_claim(w, end, d);
+    else
+        r = ring_writer_tell(w, ring_load(&w->ring.header->epoch));
     set_limit(w);
     return r;
 }
@@ -333,6 +343,8 @@ int ring_progress(struct ring_writer *w, uint32_t bytes)
         return -EINVAL;
     if (w->ring.flags & RING_MANY)
         return 0;
+    if (!is_told(w) && ring_writer_tell(w, ring_load(&w->ring.header->epoch)) < 0)
+        return -ESTALE;
     if (!w->is_begun && in_pieces(w, w->reserved)) {
         begin(w, w->reserved);
         w->is_begun = true;
@@ -362,17 +374,31 @@ static SELDOM int commit_many(struct ring_writer *w, uint32_t length)
     return r;
 }
 
+static inline int commit_now(struct ring_writer *w, uint32_t length)
+{
+    w->is_reserved = false;
+    if (w->is_begun)
+        return commit_begun(w, length);
+    finish(w, length);
+    return 0;
+}
+
+static SELDOM int commit_told(struct ring_writer *w, uint32_t length)
+{
+    int r = ring_writer_tell(w, ring_load(&w->ring.header->epoch));
+
+    return r < 0 ? r : commit_now(w, length);
+}
+
 int ring_commit(struct ring_writer *w, uint32_t length)
 {
     if (!w->is_reserved || length > w->reserved)
         return -EINVAL;
     if (w->ring.flags & RING_MANY)
         return commit_many(w, length);
-    w->is_reserved = false;
-    if (w->is_begun)
-        return commit_begun(w, length);
-    finish(w, length);
-    return 0;
+    if (!is_told(w))
+        return commit_told(w, length);
+    return commit_now(w, length);
 }
 
 void ring_abort(struct ring_writer *w)

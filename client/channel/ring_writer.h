@@ -3,7 +3,8 @@
  * Writing into a ring. A struct ring_writer is used by one thread at a time.
  *
  * Results beside 0: -ETIMEDOUT (no room by then; a time limit of 0 asks once), -EMSGSIZE (longer
- * than the channel's limit), -EPROTO (what stands in the segment cannot be).
+ * than the channel's limit), -EPROTO (what stands in the segment cannot be), -EIDRM (no room, and
+ * nobody who could make any: the channel was removed), -ESTALE (shmd has ended the role).
  */
 #pragma once
 
@@ -70,5 +71,5 @@ void ring_publish(struct ring_writer *w);
 /* The end: readers that have read all are told so. Frees what the writer has. */
 void ring_writer_close(struct ring_writer *w);
 
-/* For poll: is there room for `length` bytes (1), or will `poke` of a reader be called (0)? */
+/* For poll: is it worth while to try again (1), or will `poke` of a reader be called (0)? */
 int ring_writer_arm(struct ring_writer *w, uint32_t length);

@@ -3,6 +3,7 @@
 #include "member.h"
 #include "ring_writer.h"
 
+#include <stddef.h>
 #include <string.h>
 
 struct shmd_writer {
@@ -31,6 +32,8 @@ static int explain(struct shmd_writer *w, int error, size_t length)
     case -EBUSY:
         return handle_fail(s, error, "something is reserved already, and neither committed nor "
                            "aborted");
+    case -EIDRM:
+        return handle_fail(s, error, "%s was removed, and nobody reads it", name_of(w));
     case -ESTALE:
         return handle_fail(s, error, "shmd has ended this process's part in %s", name_of(w));
     default:
@@ -38,51 +41,30 @@ static int explain(struct shmd_writer *w, int error, size_t length)
     }
 }
 
-static bool poke(void *data)
+static int start(void *whole, const struct ring_hooks *hooks, const struct shmd_member_options *o)
 {
-    return member_poke(data);
-}
+    struct shmd_writer *w = whole;
+    int r = ring_writer_start(&w->ring, &w->member.ring, (int)w->member.slot, w->member.role,
+                              hooks);
 
-static int changed(void *data)
-{
-    struct member *m = data;
-    int e = member_check(m);
-
-    m->stale = e == -ESTALE;
-    return e;
+    if (r < 0)
+        return explain(w, r, 0);
+    w->ring.told = w->member.epoch; /* a shmd that came anew meanwhile is to be noticed */
+    member_set_spin(&w->ring.wait, o);
+    return 0;
 }
 
 EXPORT int shmd_writer_open(struct shmd_writer **ret, struct shmd *s, const char *name,
                             const struct shmd_member_options *options, int timeout_ms)
 {
-    static const struct shmd_member_options none = SHMD_MEMBER_INIT;
-    const struct shmd_member_options *o = options ? options : &none;
-    struct deadline d = {.timeout_ms = timeout_ms};
-    void *room;
+    static const struct making writer = {JOIN_WRITER, sizeof(struct shmd_writer),
+                                         offsetof(struct shmd_writer, member), start};
+    void *w;
+    int r = member_make(&w, &writer, &(struct member_wish){s, name, options}, timeout_ms);
 
-    if (posix_memalign(&room, 64, sizeof(struct shmd_writer)) != 0)
-        return handle_fail(s, -ENOMEM, "out of memory");
-
-    struct shmd_writer *w = memset(room, 0, sizeof(*w));
-    int r = member_open(&w->member, s, name, JOIN_WRITER, o, &d);
-
-    if (r == 0) {
-        const struct ring_hooks hooks = {.poke = poke, .changed = changed, .data = &w->member};
-
-        r = ring_writer_start(&w->ring, &w->member.ring, (int)w->member.slot, w->member.role,
-                              &hooks);
-        if (r < 0) {
-            explain(w, r, 0);
-            member_close(&w->member);
-        }
-    }
-    if (r < 0) {
-        free(w);
-        return r;
-    }
-    member_set_spin(&w->ring.wait, o);
-    *ret = w;
-    return 0;
+    if (r == 0)
+        *ret = w;
+    return r;
 }
 
 EXPORT struct shmd_writer *shmd_writer_close(struct shmd_writer *w)

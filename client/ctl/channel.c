@@ -55,3 +55,24 @@ int channel_wait(int signals, int fd, short events, int64_t ns)
         return CHANNEL_STOPPED;
     return n == 0 ? -ETIMEDOUT : 0;
 }
+
+int64_t channel_until(const struct ctl *ctl)
+{
+    if (!ctl->timeout_given || ctl->timeout_ms < 0)
+        return -1;
+    return clock_ns(CLOCK_MONOTONIC) + ctl->timeout_ms * (NS_PER_SECOND / 1000);
+}
+
+int channel_wait_until(int signals, int fd, int64_t until)
+{
+    int64_t left = until < 0 ? -1 : MAX(until - clock_ns(CLOCK_MONOTONIC), (int64_t)0);
+
+    return channel_wait(signals, fd, POLLIN, left);
+}
+
+int channel_code(const struct ctl *ctl, const char *what, int r)
+{
+    if (r == CHANNEL_STOPPED)
+        return CHANNEL_STOP;
+    return r < 0 ? ctl_fail_errno(ctl, what, r) : CTL_DONE;
+}

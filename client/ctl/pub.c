@@ -30,19 +30,10 @@ struct pub {
     unsigned batch;
 };
 
-enum { STOP = 1000 }; /* ends it in order; no exit code */
-
 static void show(struct pub *p)
 {
     shmd_uncork(p->writer);
     p->batch = 0;
-}
-
-static int wait_code(struct pub *p, const char *what, int r)
-{
-    if (r == CHANNEL_STOPPED)
-        return STOP;
-    return r < 0 ? ctl_fail_errno(p->ctl, what, r) : CTL_DONE;
 }
 
 /* The times are counted from a beginning, so that no error adds up. */
@@ -66,27 +57,19 @@ static int pace(struct pub *p)
 
     int r = channel_wait(p->signals, -1, 0, at - now);
 
-    return r == -ETIMEDOUT ? CTL_DONE : wait_code(p, "poll", r);
+    return r == -ETIMEDOUT ? CTL_DONE : channel_code(p->ctl, "poll", r);
 }
 
 /* The descriptor may be ready for nothing, often where there is no shmd: the time goes on. */
 static int wait_for_room(struct pub *p, int64_t until)
 {
-    int64_t left = until < 0 ? -1 : MAX(until - clock_ns(CLOCK_MONOTONIC), (int64_t)0);
-    int r = channel_wait(p->signals, p->fd, POLLIN, left);
+    int r = channel_wait_until(p->signals, p->fd, until);
 
     if (r == -ETIMEDOUT) {
         log_error("pub: %s: its readers have made no room in time", p->name);
         return CTL_TIMED_OUT;
     }
-    return wait_code(p, "poll", r);
-}
-
-static int64_t room_until(const struct pub *p)
-{
-    if (!p->ctl->timeout_given || p->ctl->timeout_ms < 0)
-        return -1;
-    return clock_ns(CLOCK_MONOTONIC) + p->ctl->timeout_ms * (NS_PER_SECOND / 1000);
+    return channel_code(p->ctl, "poll", r);
 }
 
 static int send_one(struct pub *p, const char *message, size_t length)
@@ -108,7 +91,7 @@ static int send_one(struct pub *p, const char *message, size_t length)
         show(p);
         if (until == 0) {
             p->waits++;
-            until = room_until(p);
+            until = channel_until(p->ctl);
         }
         code = wait_for_room(p, until);
         if (code != CTL_DONE)
@@ -119,7 +102,7 @@ static int send_one(struct pub *p, const char *message, size_t length)
     p->bytes += length;
     if (++p->batch == BATCH)
         show(p);
-    return p->count && p->sent == p->count ? STOP : CTL_DONE;
+    return p->count && p->sent == p->count ? CHANNEL_STOP : CTL_DONE;
 }
 
 static int send_input(struct pub *p)
@@ -140,7 +123,8 @@ static int send_input(struct pub *p)
         }
         if (p->input.ended)
             return CTL_DONE;
-        if ((code = wait_code(p, "poll", channel_wait(p->signals, STDIN_FILENO, POLLIN, -1))))
+        code = channel_code(p->ctl, "poll", channel_wait_until(p->signals, STDIN_FILENO, -1));
+        if (code != CTL_DONE)
             return code;
         if ((r = input_read(&p->input)) < 0)
             return ctl_fail_errno(p->ctl, "standard input", r);
@@ -163,7 +147,7 @@ static int send_pattern(struct pub *p)
         code = send_one(p, p->text, length);
         if (code == CTL_DONE && p->sent % 1024 == 0 &&
             channel_wait(p->signals, -1, 0, 0) == CHANNEL_STOPPED)
-            code = STOP;
+            code = CHANNEL_STOP;
     }
     return code;
 }
@@ -228,7 +212,7 @@ static int run(struct pub *p)
     code = publish(p);
     shmd_uncork(p->writer);
     p->writer = shmd_writer_close(p->writer);
-    return p->began ? summary(p, code == STOP ? CTL_DONE : code) : code;
+    return p->began ? summary(p, code == CHANNEL_STOP ? CTL_DONE : code) : code;
 }
 
 enum {

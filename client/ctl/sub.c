@@ -27,41 +27,27 @@ struct sub {
     uint64_t received, lost;
     uint64_t untold; /* of the lost ones */
     int64_t tell_at;
-    int64_t waits; /* since when, for the message to come; 0: it does not */
+    int64_t until; /* it waits for the message to come; 0: it does not wait */
 };
-
-enum { STOP = 1000 };
 
 static int output_code(struct sub *b, int r)
 {
-    if (r == CHANNEL_STOPPED || r == -EPIPE)
-        return STOP;
-    return r < 0 ? ctl_fail_errno(b->ctl, "standard output", r) : CTL_DONE;
+    return r == -EPIPE ? CHANNEL_STOP : channel_code(b->ctl, "standard output", r);
 }
 
 /* The descriptor may be ready for nothing, often where there is no shmd: the time goes on. */
-static int64_t time_left(struct sub *b)
-{
-    int64_t now = clock_ns(CLOCK_MONOTONIC);
-
-    if (!b->ctl->timeout_given || b->ctl->timeout_ms < 0)
-        return -1;
-    if (b->waits == 0)
-        b->waits = now;
-    return MAX(b->waits + b->ctl->timeout_ms * (NS_PER_SECOND / 1000) - now, (int64_t)0);
-}
-
 static int wait_for_more(struct sub *b)
 {
-    int r = channel_wait(b->signals, b->fd, POLLIN, time_left(b));
+    int r;
 
+    if (b->until == 0)
+        b->until = channel_until(b->ctl);
+    r = channel_wait_until(b->signals, b->fd, b->until);
     if (r == -ETIMEDOUT) {
         log_error("sub: %s: no message came in time", b->name);
         return CTL_TIMED_OUT;
     }
-    if (r < 0)
-        return ctl_fail_errno(b->ctl, "poll", r);
-    return r == CHANNEL_STOPPED ? STOP : CTL_DONE;
+    return channel_code(b->ctl, "poll", r);
 }
 
 /* Once a second at most: telling of it must not lose more. */
@@ -83,7 +69,7 @@ static int print(struct sub *b, size_t n)
     int r;
 
     b->lost = all;
-    b->waits = 0;
+    b->until = 0;
     b->received++;
     b->untold += lost;
     tell_lost(b, false);
@@ -106,7 +92,7 @@ static int writer_left(struct sub *b, int r)
     if (b->follow)
         return CTL_DONE;
     if (r == 0)
-        return STOP;
+        return CHANNEL_STOP;
     log_error("sub: %s: the writer died", b->name);
     return CTL_WRITER_DIED;
 }
@@ -128,7 +114,7 @@ static int receive(struct sub *b)
         if (code != CTL_DONE)
             return code;
         if (b->count && b->received == b->count)
-            return STOP;
+            return CHANNEL_STOP;
     }
 }
 
@@ -154,9 +140,9 @@ static int subscribe(struct sub *b)
 
     output_close(&b->output);
     tell_lost(b, true);
-    if (code == STOP)
+    if (code == CHANNEL_STOP)
         code = CTL_DONE;
-    return code == CTL_DONE && last != STOP ? last : code;
+    return code == CTL_DONE && last != CHANNEL_STOP ? last : code;
 }
 
 static int run(struct sub *b)

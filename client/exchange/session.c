@@ -3,7 +3,6 @@
 
 #include <poll.h>
 #include <string.h>
-#include <sys/shm.h>
 
 #include "lib/deadline.h"
 #include "log.h"
@@ -15,7 +14,6 @@
 #define START_MS 10000  /* for a private broker to be found or started */
 #define AGAIN_MS 10     /* while another one is on its way up or down */
 #define TRIES 1000      /* at a name whose channel is gone whenever it is looked at */
-#define LOOK_MS 2000    /* while waiting: look this often whether the channel was removed */
 #define RING_MAX (64u << 20)
 #define MESSAGES_MAX 64u /* unless these have more than RING_MAX bytes */
 #define TAG "shm_write"
@@ -259,7 +257,7 @@ static int find_and_write(struct session *s)
     c.max_message = o->size;
     c.messages = o->count && o->count < most ? (uint32_t)o->count : most;
     c.members = 2;
-    strcpy(c.tag, TAG);
+    snprintf(c.tag, sizeof(c.tag), "%s", TAG);
     r = shmd_channel_create(s->shmd, o->name, &c, &s->segment, request_ms(s));
     other = r == -EPROTOTYPE;
     if (other)
@@ -323,54 +321,6 @@ int session_open_reader(struct session *s)
         if (deadline_left_ms(&d) == 0)
             return session_explain(s, -ETIMEDOUT, "waiting for a writer");
     }
-}
-
-/* Was it removed, by hand say, with nobody at the other end? Of who is attached, one is shmd. */
-static bool is_abandoned(const struct session *s)
-{
-    struct shmid_ds ds;
-
-    return shmctl(s->segment.shmid, IPC_STAT, &ds) == 0 && ds.shm_perm.mode & SHM_DEST &&
-           ds.shm_nattch <= 2;
-}
-
-static int piece_ms(struct deadline *d)
-{
-    int left = deadline_left_ms(d);
-
-    return left < 0 ? LOOK_MS : MIN(left, LOOK_MS);
-}
-
-/* While nobody is at the other end nothing tells of a removal: waits end in time to look. */
-static bool wait_on(const struct session *s, int *r, struct deadline *d)
-{
-    if (*r != -ETIMEDOUT)
-        return false;
-    if (is_abandoned(s))
-        *r = -EIDRM;
-    return *r == -ETIMEDOUT && deadline_left_ms(d) != 0;
-}
-
-int session_send(struct session *s, const void *bytes, size_t length)
-{
-    struct deadline d = {.timeout_ms = s->options.timeout_ms};
-    int r;
-
-    do
-        r = shmd_send(s->writer, bytes, length, piece_ms(&d));
-    while (wait_on(s, &r, &d));
-    return r;
-}
-
-int session_peek(struct session *s, const void **bytes, size_t *length)
-{
-    struct deadline d = {.timeout_ms = s->options.timeout_ms};
-    int r;
-
-    do
-        r = shmd_peek(s->reader, bytes, length, piece_ms(&d));
-    while (wait_on(s, &r, &d));
-    return r;
 }
 
 void session_close(struct session *s)

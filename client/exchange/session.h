@@ -35,11 +35,6 @@ int session_open_writer(struct session *s);
 /* Wait for a channel that is not over yet, and become its reader. */
 int session_open_reader(struct session *s);
 
-/* As shmd_send() and shmd_peek(), with the time limit of --timeout; and -EIDRM: the channel was
- * removed, and nobody else has it. */
-int session_send(struct session *s, const void *bytes, size_t length);
-int session_peek(struct session *s, const void **bytes, size_t *length);
-
 /* Remove the very channel of this session, unless others are in it. It may be gone already. */
 int session_remove(struct session *s);
 

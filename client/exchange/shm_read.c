@@ -31,7 +31,7 @@ static int read_messages(struct session *s, bool *over)
     for (uint64_t number = 0; !o->count || number < o->count; number++) {
         const void *bytes;
         size_t length;
-        int r = session_peek(s, &bytes, &length);
+        int r = shmd_peek(s->reader, &bytes, &length, o->timeout_ms);
 
         if (r == 0 || r == -EOWNERDEAD)
             *over = true;

@@ -73,7 +73,7 @@ static int write_messages(struct session *s, struct source *from, int64_t length
         if (length == 0)
             break;
 
-        int r = session_send(s, from->bytes, (size_t)length);
+        int r = shmd_send(s->writer, from->bytes, (size_t)length, o->timeout_ms);
 
         if (r < 0)
             return session_explain(s, r, "waiting for a reader");

@@ -71,6 +71,7 @@ EXPORT int shmd_connect(struct shmd **ret, const char *socket, int timeout_ms)
     if (!s)
         return -ENOMEM;
     s->fd = s->passed = -1;
+    s->number = number_take();
     if (socket_find(s->socket, socket) < 0)
         return handle_fail(s, -EINVAL, "the path of a socket has at most %d characters",
                            SOCKET_PATH_MAX - 1);
@@ -91,6 +92,7 @@ static struct shmd *handle_free(struct shmd *s)
 {
     link_close(s);
     directory_drop(s);
+    number_give(s->number);
     free(s->rows);
     free(s);
     return NULL;

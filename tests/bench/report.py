@@ -7,11 +7,9 @@ median, the least and the greatest of them. An aim is judged by the median.
 
 import argparse
 import collections
-import json
-import os
-import platform
-import statistics
 import sys
+
+from table import numbers, print_table, save, spread, verdict
 
 # What, series, subject, in relation to which subject (none: as it is), aim.
 AIMS = [
@@ -62,11 +60,6 @@ def read(lines):
     return table
 
 
-def spread(values):
-    return {"median": statistics.median(values), "min": min(values), "max": max(values),
-            "rounds": len(values)}
-
-
 def ratio(table, series, subject, base):
     if (series, subject) not in table or (base and (series, base) not in table):
         return None
@@ -95,27 +88,9 @@ def judge(table):
         row = {"what": what, "series": series, "subject": subject, "base": base,
                "aim": f"{relation} {limit:g}", "verdict": "skipped"}
         if result:
-            good = result["median"] >= limit if relation == ">=" else result["median"] <= limit
-            row.update(result, verdict="reached" if good else "missed")
+            row.update(result, verdict=verdict(result, relation, limit))
         rows.append(row)
     return rows
-
-
-def show(value):
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
-
-
-def print_table(head, rows):
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    for row in [head, *rows]:
-        cells = [cell.ljust(width) if i == 0 else cell.rjust(width)
-                 for i, (cell, width) in enumerate(zip(row, widths))]
-        print("  ".join(cells).rstrip())
-    print()
-
-
-def numbers(result):
-    return [show(result[key]) if result else "-" for key in ("median", "min", "max")]
 
 
 def main():
@@ -139,21 +114,17 @@ def main():
     print_table(["AIM", "MEDIAN", "MIN", "MAX", "AIM", ""],
                 [[row["what"] + (f" / {row['base']}" if row["base"] else "") +
                   f" [{row['series']}]",
-                  *numbers(row if "median" in row else None), row["aim"], row["verdict"]]
+                  *numbers(row), row["aim"], row["verdict"]]
                  for row in rows])
 
     if args.json:
-        with open(args.json, "w", encoding="utf-8") as out:
-            json.dump({
-                "kernel": platform.release(), "machine": platform.machine(),
-                "cores": os.cpu_count(),
-                "measured": [{"series": series, "subject": subject, "unit": unit,
-                              **spread(list(rounds.values())),
-                              "values": [rounds[n] for n in sorted(rounds)]}
-                             for (series, subject), (rounds, unit) in table.items()],
-                "ratios": [{"ratio": label, **result} for label, result in ratios if result],
-                "aims": rows}, out, indent=1)
-            out.write("\n")
+        save(args.json,
+             measured=[{"series": series, "subject": subject, "unit": unit,
+                        **spread(list(rounds.values())),
+                        "values": [rounds[n] for n in sorted(rounds)]}
+                       for (series, subject), (rounds, unit) in table.items()],
+             ratios=[{"ratio": label, **result} for label, result in ratios if result],
+             aims=rows)
 
 
 if __name__ == "__main__":

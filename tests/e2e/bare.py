@@ -9,6 +9,8 @@ import os
 import signal
 import socket
 
+import pytest
+
 import sysv
 from wire import Refused, Wire
 
@@ -24,6 +26,13 @@ def answer(call, *args, **kwargs):
         assert e.text
         return e.errno
     return 0
+
+
+def refused(call, *args, **kwargs):
+    """The refusal that it is answered with."""
+    with pytest.raises(Refused) as e:
+        call(*args, **kwargs)
+    return e.value
 
 
 def why(call, *args, number=errno.EDQUOT):

@@ -31,8 +31,10 @@ default_mode = 0660
 # common/ring.h; test_layout() holds the numbers against it.
 RING = {"magic": (0, "Q"), "layout": (8, "I"), "flags": (12, "I"), "size": (16, "Q"), "start": (24, "Q"),
         "max_message": (32, "I"), "slots": (36, "I"), "version": (40, "I"), "tag": (44, "20s"),
-        "writer": (192, "Q"), "blind": (204, "I"), "epoch": (216, "I"), "bell": (320, "I"), "writer_bell": (448, "I")}
-SLOT = {"role": (0, "I"), "state": (4, "I"), "kind": (20, "I"), "pid": (24, "I"), "start": (32, "Q")}
+        "writer": (192, "Q"), "blind": (204, "I"), "epoch": (216, "I"), "removed": (224, "I"),
+        "bell": (320, "I"), "writer_bell": (448, "I")}
+SLOT = {"role": (0, "I"), "state": (4, "I"), "kind": (20, "I"), "pid": (24, "I"), "handle": (28, "I"),
+        "start": (32, "Q")}
 HEADER_SIZE, SLOT_SIZE = 576, 128
 MAGIC = 0x31474E52444D4853
 WRITING, ENDED, DIED = 1, 2, 3

@@ -9,6 +9,7 @@ import shmd
 import sysv
 from bare import ALICE, BOB
 from channels import b, members, rings  # noqa: F401 (fixtures)
+from member import member  # noqa: F401
 
 
 def pytest_configure(config):

@@ -1,10 +1,19 @@
 # SPDX-License-Identifier: MIT
+"""A member of a channel by way of the library: a process that does what it is told."""
+import contextlib
 import os
 import select
 import subprocess
 import time
 
+import pytest
+
 import shmd
+
+RELIABLE, BROADCAST, MANY, HOLD = 0, 1, 2, 4
+WAIT = 1
+ANY = -1
+OWNERDEAD, TIMEDOUT, BUSY, USERS, ACCES, PROTOTYPE, STALE, MSGSIZE, IDRM = 130, 110, 16, 87, 13, 91, 116, 90, 43
 
 
 class Member:
@@ -51,3 +60,18 @@ class Member:
             assert self.process.wait(shmd.LIMIT) == 0, self.process.stderr.read()
         for f in (self.process.stdin, self.process.stdout, self.process.stderr):
             f.close()
+
+
+@pytest.fixture
+def member(broker):
+    with contextlib.ExitStack() as stack:
+        def make(uid=None, **kwargs):
+            m = Member(broker, uid, **kwargs)
+            stack.callback(m.end)
+            return m
+        yield make
+
+
+def channel(w, name="c", flags=RELIABLE, most=65536, messages=16, members=8, mode=""):
+    w.do("create", name, flags, most, messages, members, mode)
+    return name

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """bob has write access to a channel that he shares with alice, and means harm by it: to her, to her
-other channels, to shmd. Each of these fails where he succeeds. At the end shmd itself does, to libshmd."""
-import array
+other channels, to shmd. Each of these fails where he succeeds."""
 import contextlib
 import ctypes
 import errno
@@ -9,21 +8,17 @@ import os
 import random
 import select
 import signal
-import socket
 import struct
-import threading
 import time
 import types
 
 import pytest
 
 import member as programs_of
-import shmd
 import sysv
-from bare import ALICE, BOB, Bare, start_as_daemon
-from channels import (BROADCAST, CONFIG, HEADER_SIZE, LAB, MANY, READER, SLOT_SIZE, WRITER, Member,
+from bare import ALICE, BOB, Bare
+from channels import (BROADCAST, HEADER_SIZE, LAB, MANY, READER, SLOT_SIZE, WRITER, Member,
                       Ring)
-from wire import OP
 
 SPIN = 4
 FIELDS = {"head": 64, "sent": 72, "piece": 104, "claimed": 128, "tail": 136, "used": 220,
@@ -48,11 +43,6 @@ class Hostile(Ring):
                                      near + r.choice([-8, 0, 8, size, -size, 3]),
                                      r.randrange(1 << 16) << 32 | READY | 64, READY | r.randrange(size),
                                      OPEN | 4096, 0xc0000000]) % (1 << 64))
-
-
-@pytest.fixture
-def b(make_broker, folder):
-    return start_as_daemon(make_broker, folder, CONFIG)
 
 
 @pytest.fixture
@@ -231,158 +221,3 @@ def test_a_child_outlives_a_member(b, made):
             alice.do("recv", 1, 20000, expect=errno.EOWNERDEAD)
         finally:
             os.kill(child, signal.SIGKILL)
-
-
-# A shmd that means harm. Between libshmd and an honest one stands one that changes what comes back.
-
-class Between:
-    """`change(opcode, frame, fds)` gives what is passed on for each reply: a frame and descriptors."""
-
-    def __init__(self, broker, folder, change):
-        self.change = change
-        self.socket = os.path.join(folder, "between.sock")
-        self.programs, self.env, self.path = broker.programs, broker.env, broker.socket
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(self.socket)
-        os.chmod(self.socket, 0o666)
-        self.listener.listen()
-        self.given = []  # descriptors that are passed on, closed at the end
-        self.thread = threading.Thread(target=self._serve, daemon=True)
-        self.thread.start()
-
-    def _serve(self):
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self.listener.accept()
-                far = socket.socket(socket.AF_UNIX)
-                far.connect(self.path)
-                with near, far:
-                    self.near = near
-                    self._pass(near, far)
-
-    def _pass(self, near, far):
-        replies, fds = b"", []
-        while True:
-            ready = select.select([near, far], [], [])[0]
-            if near in ready:
-                data = near.recv(8192)
-                if not data:
-                    return
-                far.sendall(data)
-            if far in ready:
-                data, more, _, _ = socket.recv_fds(far, 8192, 8)
-                if not data:
-                    return
-                fds += more
-                replies += data
-                while len(replies) >= 16 and len(replies) >= struct.unpack_from("=I", replies)[0]:
-                    size, opcode = struct.unpack_from("=IH", replies)
-                    frame, pass_on = self.change(opcode, replies[:size], fds)
-                    near.sendmsg([frame], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", pass_on))]
-                                 if pass_on else [])
-                    for fd in fds:
-                        os.close(fd)
-                    fds = []
-                    replies = replies[size:]
-
-    def close(self):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        with contextlib.suppress(OSError):
-            self.near.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-        self.thread.join(shmd.LIMIT)
-        for fd in self.given:
-            os.close(fd)
-
-
-@pytest.fixture
-def between(b, made, folder):
-    made = []
-
-    def make(change):
-        made.append(Between(b, folder, change))
-        return made[-1]
-
-    yield make
-    for m in made:
-        m.close()
-
-
-def descriptors(m):
-    return len(os.listdir("/proc/%d/fd" % m.pid))
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 100])
-def test_descriptors_that_nobody_asked_for(made, between, n):
-    """One at most is kept, until the next one."""
-    null = os.open("/dev/null", os.O_RDONLY)
-    server = between(lambda opcode, frame, fds: (frame, [null] * n))
-    server.given.append(null)
-    m = made.member(None, server)
-    before = descriptors(m)
-    m.do("create", NAME, 0, 64, 16, 4)
-    m.do("writer", NAME, 0)
-    for _ in range(20):
-        m.do("create", NAME, 0, 64, 16, 4)
-    assert descriptors(m) <= before + 1
-    m.do("send", 1, 64, 0)
-
-
-@pytest.mark.parametrize("kind", ["pipe", "file", "epoll", "full", "none"])
-def test_a_descriptor_that_is_none_to_poll(made, between, kind):
-    """A call that does not wait does not, whatever came."""
-    given = []
-    if kind == "pipe":  # to read from it waits for ever
-        given = list(os.pipe())
-    elif kind == "file":
-        given = [os.open("/dev/zero", os.O_RDONLY)]  # and this never ends
-    elif kind == "epoll":
-        epoll = select.epoll()
-        given = [os.dup(epoll.fileno())]
-    elif kind == "full":
-        ends = socket.socketpair()
-        given = [s.detach() for s in ends]
-    server = between(lambda opcode, frame, fds: (frame, given[:1] if opcode == OP["POLLFD"] else fds))
-    server.given += given
-    m = made.member(None, server)
-    m.do("create", NAME, 0, 64, 16, 4)
-    m.do("reader", NAME, 0, 0)
-    stop = threading.Event()
-
-    def fill():
-        while not stop.is_set():
-            select.select([], [given[1]], [], 0.01)
-            with contextlib.suppress(BlockingIOError):
-                socket.socket(fileno=os.dup(given[1])).send(bytes(65536), socket.MSG_DONTWAIT)
-
-    filler = threading.Thread(target=fill)
-    if kind == "full":
-        filler.start()
-    m.say("poll", 0)
-    line = m.process.stdout.readline()
-    assert line.startswith((b"ok", b"error")), line
-    for _ in range(3):
-        m.do("recv", 1, 0, expect=errno.ETIMEDOUT)
-    stop.set()
-    if kind == "full":
-        filler.join()
-
-
-@pytest.mark.parametrize("role, slot", [(0, 0), (1, 4), (1, 0xffffffff)])
-def test_a_role_that_cannot_be(made, between, role, slot):
-    server = between(lambda opcode, frame, fds: (
-        (frame[:16] + struct.pack("=II", role, slot) if opcode == OP["JOIN"] else frame), fds))
-    m = made.member(None, server)
-    m.do("create", NAME, 0, 64, 16, 4)
-    m.do("writer", NAME, 0, expect=errno.EPROTO)
-    m.do("create", NAME, 0, 64, 16, 4)
-
-
-@pytest.mark.parametrize("size", [16, 20, 32, 8192])
-def test_a_joined_of_another_size(made, between, size):
-    server = between(lambda opcode, frame, fds: (
-        (struct.pack("=I", size) + frame[4:] + bytes(8192))[:size] if opcode == OP["JOIN"] else frame, fds))
-    m = made.member(None, server)
-    m.do("create", NAME, 0, 64, 16, 4)
-    m.do("reader", NAME, 0, 0, expect=errno.EPROTO)
-    m.do("create", NAME, 0, 64, 16, 4)

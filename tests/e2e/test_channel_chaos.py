@@ -10,8 +10,8 @@ import random
 import pytest
 
 import shmd
-from member import Member
-from test_channel import BROADCAST, HOLD, MANY, OWNERDEAD, RELIABLE, WAIT
+from member import BROADCAST, HOLD, MANY, OWNERDEAD, RELIABLE, WAIT, Member
+
 
 KILLS = int(os.environ.get("SHMD_KILLS", 10 if shmd.SANITIZED or shmd.UNDER else 40))
 MESSAGES = int(os.environ.get("SHMD_MESSAGES", 0))

@@ -9,8 +9,8 @@ import pytest
 import shmd
 import sysv
 from bare import ALICE, BOB, answer
-from channels import (ACTIVE, BLIND, CAROL, DIED, ENDED, LAB, LEFT, READER, WRITER, WRITING, Ring,
-    readable, wait_readable)
+from channels import (ACTIVE, BLIND, CAROL, DIED, ENDED, LAB, LEFT, MANY, READER, WRITER, WRITING,
+    Ring, readable, wait_readable)
 from wire import F, Refused, frame, pack
 
 
@@ -149,9 +149,13 @@ def test_removed_under_its_members(b, members, rings):
         waits("attach", "lab/c")
         begin_to_wait(b, waits)
         alice.remove("lab/c")
+        assert ring.get("removed") == 0  # somebody may come still
+        bells = ring.get("bell"), ring.get("writer_bell")
         w.kill()
         second = waits.answer()
         assert ring.get("role", second.slot) == second.role != role
+        assert ring.get("removed") == 1
+        shmd.until(lambda: bells[0] != ring.get("bell") and bells[1] != ring.get("writer_bell"), "both bells ring")
         other = alice.channel("lab/c").shmid  # the name is free
         assert other != shmid
         assert answer(r, "join", READER) == errno.EALREADY
@@ -342,3 +346,28 @@ def test_answer_that_was_lost(b, members, rings):
         m("attach", "lab/c")
         assert answer(m, "join", kind) == number
     assert ring.get("role", slot) > role and ring.get("role", reader[1]) == reader[0]
+
+
+def test_answer_that_another_thread_has(b, members, rings):
+    """It has its role and has not begun: another handle of its process that joins does not end it."""
+    with b.connect(ALICE) as alice:
+        ring = rings(alice.channel("lab/c", MANY, slots=3).shmid)
+    first = members(ALICE)
+    first("attach", "lab/c")
+    had = first("join", WRITER, handle=1)
+    assert ring.get("handle", had.slot) == 1
+    b.kill()
+    b.start()
+    first("connect")
+    first("attach", "lab/c", lease=2)
+    other = first("join", WRITER, lease=2, handle=2)
+    assert other.slot != had.slot and ring.get("role", had.slot) == had.role
+    first("attach", "lab/c")
+    assert first("join", WRITER, role=had.role, slot=had.slot, handle=1).role == had.role
+    # Its own is another matter: what it joins anew it had not got.
+    b.kill()
+    b.start()
+    first("connect")
+    first("attach", "lab/c")
+    assert first("join", WRITER, handle=1).role > other.role
+    assert ring.get("role", had.slot) != had.role and ring.get("role", other.slot) == other.role

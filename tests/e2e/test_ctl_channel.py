@@ -99,6 +99,24 @@ def test_the_writer_dies(broker, ctl):
     assert line(f) == b"c\n"
 
 
+def test_removed(broker, ctl):
+    """Who waits for somebody that cannot come any more ends; who is there is heard to his end."""
+    p = ctl("pub", "c", "--hold")
+    put(p, b"a\n")
+    s = ctl("sub", "c", "--wait", "--follow")
+    assert line(s) == b"a\n"
+    broker.ctl("rm", "c")
+    put(p, b"b\n")
+    assert line(s) == b"b\n"
+    p.stdin.close()
+    assert ended(s) == NO_SEGMENT and b"was removed" in s.stderr.read()
+    assert ended(p) == DONE
+    p = ctl("pub", "c", "--hold", "--pattern")  # until nothing more has room
+    asleep(p)
+    broker.ctl("rm", "c")
+    assert ended(p) == NO_SEGMENT and b"was removed" in p.stderr.read()
+
+
 def test_one_writer_at_a_time(broker, ctl):
     p = ctl("pub", "c")
     s = ctl("sub", "c", "--wait", "--follow")

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../lib/number.h"
 #include "ring_reader.h"
 #include "ring_writer.h"
 #include "util.h"
@@ -294,14 +295,14 @@ static bool wanted(int m)
 int main(int argc, char **argv)
 {
     static double values[MEASURES][ROUNDS_MAX];
-    int rounds = argc > 1 ? atoi(argv[1]) : 5;
+    int rounds = argc > 1 ? (int)number_of(argv[1], ROUNDS_MAX) : 5;
 
     if (argc > 3) {
-        cpus[0] = atoi(argv[2]);
-        cpus[1] = atoi(argv[3]);
+        cpus[0] = (int)number_of(argv[2], CPU_SETSIZE - 1);
+        cpus[1] = (int)number_of(argv[3], CPU_SETSIZE - 1);
     }
     only = getenv("ONLY");
-    rounds = MIN(MAX(rounds, 1), ROUNDS_MAX);
+    rounds = MAX(rounds, 1);
     for (int i = 0; i < rounds; i++) {
         if (wanted(LINE))
             values[LINE][i] = bounce(100000);

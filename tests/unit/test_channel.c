@@ -65,7 +65,7 @@ static struct reg_entry *make(const char *name)
                                  .ring = &options};
     struct reg_entry *e;
 
-    strcpy(rq.name, name);
+    snprintf(rq.name, sizeof(rq.name), "%s", name);
     assert_int_equal(segment_create(&broker.table, &rq, &e), 0);
     return e;
 }

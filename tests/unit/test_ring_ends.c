@@ -145,8 +145,8 @@ static int gone(void *data)
     return -ESTALE;
 }
 
-/* Whose role shmd has ended learns of it without ever waiting, and leaves its slot's next holder
- * alone. */
+/* Whose role shmd has ended learns of it without ever waiting, writes nothing more, and leaves its
+ * slot's next holder alone. */
 static void ended_by_shmd(void **state)
 {
     static const uint32_t kinds[] = {0, RING_BROADCAST, RING_MANY};
@@ -158,7 +158,8 @@ static void ended_by_shmd(void **state)
         struct ring_writer w;
         struct ring_reader r, following;
         uint32_t sent = 0, roles[2];
-        int e;
+        uint64_t word;
+        void *room;
 
         fixture_make(&f, kinds[k], 50, 30);
         roles[0] = fixture_take(&f, 0, MEMBER_WRITER);
@@ -167,18 +168,67 @@ static void ended_by_shmd(void **state)
         assert_int_equal(ring_reader_start(&r, &f.ring, 1, roles[1], -1, NULL), 0);
         assert_int_equal(send_numbered(&w, sent++), 0);
         ring_hold_back(&w);
+        assert_int_equal(ring_reserve(&w, 8, &room, now()), 0);
         assert_true(ring_end_reader(&f.ring, 1, roles[1]));
         assert_true(ring_end_writer(&f.ring, 0, roles[0]));
         assert_int_equal(fixture_reader(&f, &following, 0, -1), 0);
         assert_int_equal(fixture_reader(&f, &following, 1, -1), 0);
-        while ((e = send_numbered(&w, sent)) == 0)
-            assert_true(++sent < 1000);
-        assert_int_equal(e, -ESTALE);
+        word = atomic_load(ring_word(&f.ring, w.position));
+        assert_int_equal(ring_progress(&w, 8), kinds[k] & RING_MANY ? 0 : -ESTALE);
+        assert_int_equal(ring_commit(&w, 8), -ESTALE);
+        ring_abort(&w);
+        assert_int_equal(send_numbered(&w, sent), -ESTALE);
+        assert_int_equal(ring_reserve(&w, 8, &room, now()), kinds[k] & RING_MANY ? 0 : -ESTALE);
+        assert_int_equal(atomic_load(ring_word(&f.ring, w.position)), word);
+        atomic_store(&f.ring.slot[1].position, 8);
+        assert_int_equal(recv_numbered(&r), -ESTALE); /* nobody waited for it */
+        assert_int_equal(f.ring.slot[1].position, 8);
         ring_reader_leave(&r);
         ring_writer_close(&w);
         assert_int_equal(f.ring.slot[0].state, SLOT_ACTIVE);
         assert_int_equal(f.ring.slot[1].state, SLOT_ACTIVE);
         assert_int_equal((uint32_t)f.ring.header->writer, RING_DIED);
+        fixture_done(&f);
+    }
+}
+
+/* Where the channel was removed nobody waits for who cannot come, and nobody misses what did. */
+static void removed(void **state)
+{
+    static const uint32_t kinds[] = {RING_HOLD, RING_HOLD | RING_MANY};
+
+    (void)state;
+    for (unsigned k = 0; k < ARRAY_LEN(kinds); k++) {
+        struct fixture f;
+        struct ring_writer w;
+        struct ring_reader r;
+        uint32_t writer, sent = 0, got = 0;
+
+        fixture_make(&f, kinds[k], 50, 30);
+        assert_int_equal(fixture_reader(&f, &r, 1, -1), 0);
+        assert_int_equal(recv_numbered(&r), -ETIMEDOUT);
+        assert_int_equal(ring_reader_arm(&r), 0);
+        ring_note_removed(&f.ring);
+        assert_int_equal(ring_reader_arm(&r), 1);
+        assert_int_equal(recv_numbered(&r), -EIDRM);
+        writer = fixture_take(&f, 0, MEMBER_WRITER); /* who was about to begin */
+        assert_int_equal(recv_numbered(&r), -ETIMEDOUT);
+        assert_int_equal(ring_writer_start(&w, &f.ring, 0, writer, NULL), 0);
+        while (send_numbered(&w, sent) == 0)
+            sent++;
+        assert_int_equal(send_numbered(&w, sent), -ETIMEDOUT);
+        assert_int_equal(ring_writer_arm(&w, 50), 0);
+        ring_reader_leave(&r);
+        ring_end_reader(&f.ring, 1, r.role);
+        assert_int_equal(ring_writer_arm(&w, 50), 1);
+        assert_int_equal(send_numbered(&w, sent), -EIDRM);
+        assert_int_equal(fixture_reader(&f, &r, 1, -1), 0);
+        assert_true(ring_end_writer(&f.ring, 0, writer));
+        while (got < sent)
+            assert_int_equal(recv_numbered(&r), got++);
+        assert_int_equal(recv_numbered(&r), -EOWNERDEAD);
+        assert_int_equal(recv_numbered(&r), -EIDRM);
+        assert_int_equal(recv_numbered(&r), -EIDRM);
         fixture_done(&f);
     }
 }
@@ -355,7 +405,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slow_readers), cmocka_unit_test(hold), cmocka_unit_test(ends),
-        cmocka_unit_test(many),         cmocka_unit_test(poll_flags),
+        cmocka_unit_test(many),         cmocka_unit_test(poll_flags), cmocka_unit_test(removed),
         cmocka_unit_test(ends_under_poll), cmocka_unit_test(ended_by_shmd),
         cmocka_unit_test(ended_again),     cmocka_unit_test(ended_while_begun),
     };

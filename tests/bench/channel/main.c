@@ -19,6 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../../lib/number.h"
 #include "measure.h"
 
 #define CASES_MAX 256
@@ -214,6 +215,17 @@ static void measure_series(int first, int end, int round, double ms)
     fflush(stdout);
 }
 
+/* A,B */
+static void take_cores(const char *text)
+{
+    const char *comma = strchr(text, ',');
+    char first[16];
+
+    snprintf(first, sizeof(first), "%.*s", comma ? (int)(comma - text) : 0, text);
+    place.cores[0] = (int)number_of(first, CPU_SETSIZE - 1);
+    place.cores[1] = (int)number_of(comma ? comma + 1 : "", CPU_SETSIZE - 1);
+}
+
 int main(int argc, char **argv)
 {
     const char *sizes = "64,1023,4096,65536,1048576";
@@ -228,9 +240,9 @@ int main(int argc, char **argv)
             continue;
         }
         if (strcmp(argv[i], "--rounds") == 0)
-            rounds = atoi(value);
+            rounds = (int)number_of(value, 10000);
         else if (strcmp(argv[i], "--ms") == 0)
-            ms = atof(value);
+            ms = (double)number_of(value, 3600000);
         else if (strcmp(argv[i], "--sizes") == 0)
             sizes = value;
         else if (strcmp(argv[i], "--systems") == 0)
@@ -238,7 +250,7 @@ int main(int argc, char **argv)
         else if (strcmp(argv[i], "--series") == 0)
             only_series = value;
         else if (strcmp(argv[i], "--cores") == 0)
-            sscanf(value, "%d,%d", &place.cores[0], &place.cores[1]);
+            take_cores(value);
         else {
             fprintf(stderr, "bench_channel: %s?\n", argv[i]);
             return 2;

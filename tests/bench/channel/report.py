@@ -7,12 +7,13 @@ in which the bounced line tells that the two cores were one, or changed, count n
 
 import argparse
 import collections
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from table import numbers, print_table, save, spread, verdict
 
 KERNEL = ["pipe", "stream", "seqpacket", "mq"]
 PEERS = KERNEL + ["zmq", "boost", "libqb", "iceoryx"]
@@ -81,11 +82,6 @@ def read(lines):
     return table, line, dropped
 
 
-def spread(values):
-    return {"median": statistics.median(values), "min": min(values), "max": max(values),
-            "rounds": len(values)}
-
-
 def ratio(aim, table, line):
     above = table.get(aim.series, {}).get(aim.subject, {})
     series = aim.other or aim.series
@@ -113,26 +109,12 @@ def judge(table, line):
         result = ratio(aim, table, line)
         row = {"what": aim.what, "aim": f"{aim.relation} {aim.limit:g}", "verdict": "not measured"}
         if result:
-            good = result["median"] >= aim.limit if aim.relation == ">=" else result["median"] <= aim.limit
-            row.update(result, verdict="reached" if good else "missed")
+            row.update(result, verdict=verdict(result, aim.relation, aim.limit))
         rows.append(row)
     for what in ("one-way latency 1,023 B / Aeron", "messages/s 64 B / Aeron"):
         rows.append({"what": what, "aim": "<= 0.75" if "latency" in what else ">= 1",
                      "verdict": "not measured: Aeron is not in Debian"})
     return rows
-
-
-def show(value):
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
-
-
-def print_table(head, rows):
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    for row in [head, *rows]:
-        cells = [cell.ljust(width) if i == 0 else cell.rjust(width)
-                 for i, (cell, width) in enumerate(zip(row, widths))]
-        print("  ".join(cells).rstrip())
-    print()
 
 
 def measured(table, line):
@@ -182,22 +164,19 @@ def main():
         sys.exit("bench: nothing was measured")
     rows = list(measured(table, line))
     print_table(["NANOSECONDS OF A MESSAGE", "MEDIAN", "MIN", "MAX", "ROUNDS"],
-                [[f"{series} {subject}", *(show(r[k]) for k in ("median", "min", "max")), str(r["rounds"])]
+                [[f"{series} {subject}", *numbers(r), str(r["rounds"])]
                  for series, subject, r in rows])
     kept = sum(len(rounds) for rounds in line.values())
     print(f"{len(dropped)} of {len(dropped) + kept} rounds of a series dropped: "
           "the two virtual CPUs were on one core, or moved\n")
     judged = judge(table, line)
     print_table(["AIM", "MEDIAN", "MIN", "MAX", "ROUNDS", "AIM", ""],
-                [[row["what"], *(show(row[k]) if k in row else "-" for k in ("median", "min", "max")),
-                  str(row.get("rounds", 0)), row["aim"], row["verdict"]] for row in judged])
+                [[row["what"], *numbers(row), str(row.get("rounds", 0)), row["aim"], row["verdict"]]
+                 for row in judged])
     if args.json:
-        with open(args.json, "w", encoding="utf-8") as out:
-            json.dump({"kernel": platform.release(), "machine": platform.machine(), "cores": os.cpu_count(),
-                       "dropped": len(dropped),
-                       "measured": [{"series": s, "subject": u, "unit": "ns", **r} for s, u, r in rows],
-                       "aims": judged}, out, indent=1)
-            out.write("\n")
+        save(args.json, dropped=len(dropped),
+             measured=[{"series": s, "subject": u, "unit": "ns", **r} for s, u, r in rows],
+             aims=judged)
     if args.plot:
         plot(args.plot, table)
 

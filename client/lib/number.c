@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Numbers of handles. A handle that asks for a role tells shmd which one of its process it is: by
+ * that shmd knows a role whose answer was lost from one that another thread is just being given.
+ * The lowest free number is taken, so that who gives a handle up and makes another one is the same
+ * again.
+ */
+#include <stdatomic.h>
+
+#include "handle.h"
+
+#define ALL 64u
+
+static _Atomic uint64_t taken;
+
+uint32_t number_take(void)
+{
+    uint64_t seen = atomic_load(&taken);
+
+    while (~seen) {
+        uint32_t lowest = (uint32_t)__builtin_ctzll(~seen);
+
+        if (atomic_compare_exchange_weak(&taken, &seen, seen | 1ull << lowest))
+            return lowest + 1;
+    }
+    return 0;
+}
+
+void number_give(uint32_t number)
+{
+    if (number > 0 && number <= ALL)
+        atomic_fetch_and(&taken, ~(1ull << (number - 1)));
+}
