@@ -14,7 +14,7 @@
 #define BUDGET_MAX 50000u /* ns */
 #define BUDGET_MIN 800u
 #define ALWAYS 1000000u /* ns between two looks at the time limit, of who never sleeps */
-#define LOOKS 1024u /* waits between two questions after the CPUs */
+#define LOOKS 64u /* waits in vain between two questions after the CPUs, which take microseconds */
 
 #ifdef RING_TSAN
 _Atomic uint32_t ring_fences;
@@ -65,6 +65,12 @@ static void look_at_cpus(struct ring_wait *w)
     w->single = sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) == 1;
 }
 
+static void in_vain(struct ring_wait *w)
+{
+    if (w->looks-- == 0)
+        look_at_cpus(w);
+}
+
 void ring_wait_init(struct ring_wait *w)
 {
     *w = (struct ring_wait){.budget = BUDGET_MAX};
@@ -74,12 +80,12 @@ void ring_wait_init(struct ring_wait *w)
 bool ring_spin_begin(struct ring_wait *w, struct ring_spin *s, uint32_t peer_cpu)
 {
     *s = (struct ring_spin){.limit = w->always ? ALWAYS : w->budget};
-    if (w->looks-- == 0)
-        look_at_cpus(w);
     if (w->always)
         return true;
-    return !w->never && !w->alone &&
-           !(w->single && peer_cpu && peer_cpu == ring_wait_cpu());
+    if (!w->never && !w->alone && !(w->single && peer_cpu && peer_cpu == ring_wait_cpu()))
+        return true;
+    in_vain(w);
+    return false;
 }
 
 bool ring_spin_clock(struct ring_spin *s)
@@ -95,8 +101,10 @@ void ring_spin_end(struct ring_wait *w, bool paid)
 {
     if (paid)
         w->budget = MIN(w->budget * 2, BUDGET_MAX);
-    else
+    else {
         w->budget = MAX(w->budget / 2, BUDGET_MIN);
+        in_vain(w);
+    }
 }
 
 int ring_sleep(_Atomic uint32_t *bell, uint32_t value, struct deadline *d, int step_ms)

@@ -17,7 +17,7 @@
 
 struct ring_wait {
     uint32_t budget;    /* nanoseconds of the next spin */
-    uint32_t looks;     /* waits until the CPUs are asked for anew */
+    uint32_t looks;     /* waits in vain until the CPUs are asked for anew */
     bool single;        /* this thread may run on one CPU only */
     bool alone;         /* there is one only */
     bool always;        /* spin until the time limit, never sleep */
