@@ -25,6 +25,7 @@ struct ring_reader {
     uint32_t sequence; /* of that */
     uint32_t peeked;   /* messages */
     uint64_t peeked_bytes;
+    uint32_t last_length; /* of a message */
     bool anew;  /* take any sequence: the first, or after messages were lost */
     bool fresh; /* nothing was read, so nothing can be lost */
     bool lossy;

@@ -5,25 +5,26 @@
 #define FOLLOW_LEAST 4096u /* bytes of a step that is no small one */
 #define FOLLOW_STEPS 64u   /* small ones that are spun for */
 
-/* What is mostly there: the whole next message. Its head word; 0: look closer. */
-static inline uint64_t hit(const struct ring_reader *r)
+/*
+ * What is mostly there: the whole next message. False: look closer. Mostly it is as long as the one
+ * before, and where the next one stands is then known without what the head word says: the processor
+ * goes on to it while this one's line is still on its way.
+ */
+static inline bool hit(struct ring_reader *r, struct ring_entry *e)
 {
     const struct ring *ring = &r->ring;
     uint64_t word = ring_load_acquire(ring_word(ring, r->next));
-    uint32_t length = (uint32_t)word & RING_LENGTH;
+    uint32_t length = r->last_length;
 
-    if (word - length != ring_head_word(r->sequence, (uint32_t)RING_READY, 0) || r->anew ||
-        length > ring->max_message || ring_record(length) > ring_rest(ring, r->next) ||
-        ring_is_lapped(r, r->next))
-        return 0;
-    return word;
-}
-
-static inline struct ring_entry hit_entry(const struct ring_reader *r, uint64_t word)
-{
-    uint32_t length = (uint32_t)word & RING_LENGTH;
-
-    return (struct ring_entry){.next = r->next + ring_record(length), .length = length};
+    if (word != ring_head_word(r->sequence, (uint32_t)RING_READY, length)) {
+        length = (uint32_t)word & RING_LENGTH;
+        if (word - length != ring_head_word(r->sequence, (uint32_t)RING_READY, 0) ||
+            length > ring->max_message)
+            return false;
+        r->last_length = length;
+    }
+    *e = (struct ring_entry){.next = r->next + ring_record(length), .length = length};
+    return !r->anew && e->next - r->next <= ring_rest(ring, r->next) && !ring_is_lapped(r, r->next);
 }
 
 /* Apart, so that what mostly happens needs no stack. */
@@ -44,15 +45,12 @@ static __attribute__((noinline)) int peek_closer(struct ring_reader *r, const vo
 
 int ring_peek(struct ring_reader *r, const void **bytes, uint32_t *length, struct deadline *d)
 {
-    uint64_t word = hit(r);
+    struct ring_entry e;
 
-    if (__builtin_expect(word == 0, 0))
+    if (__builtin_expect(!hit(r, &e), 0))
         return peek_closer(r, bytes, length, d);
     *bytes = (const unsigned char *)ring_word(&r->ring, r->next) + RING_HEAD;
-    *length = (uint32_t)word & RING_LENGTH;
-
-    struct ring_entry e = hit_entry(r, word);
-
+    *length = e.length;
     ring_step(r, &e);
     return 1;
 }
@@ -159,11 +157,9 @@ static __attribute__((noinline)) int recv_closer(struct ring_reader *r, void *to
 
 int ring_recv(struct ring_reader *r, void *to, uint32_t room, uint32_t *length, struct deadline *d)
 {
-    uint64_t word = r->peeked ? 0 : hit(r);
+    struct ring_entry e;
 
-    if (word && ((uint32_t)word & RING_LENGTH) <= room) {
-        struct ring_entry e = hit_entry(r, word);
-
+    if (!r->peeked && hit(r, &e) && e.length <= room) {
         *length = e.length;
         ring_copy(to, (const unsigned char *)ring_word(&r->ring, r->next) + RING_HEAD, e.length);
         ring_step(r, &e);
