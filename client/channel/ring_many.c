@@ -106,3 +106,28 @@ int ring_many_send(struct ring_writer *w, const void *bytes, uint32_t length, st
             return -ETIMEDOUT;
     }
 }
+
+int ring_many_reserve(struct ring_writer *w, uint32_t length, void **ret, const struct deadline *d)
+{
+    w->deadline = *d;
+    if (length > w->ring.max_message)
+        return -EMSGSIZE;
+    if (length > w->copy_size || !w->copy) {
+        void *p = realloc(w->copy, MAX(length, 1u));
+
+        if (!p)
+            return -ENOMEM;
+        w->copy = p;
+        w->copy_size = length;
+    }
+    *ret = w->copy;
+    return 0;
+}
+
+int ring_many_commit(struct ring_writer *w, uint32_t length)
+{
+    int r = ring_many_send(w, w->copy, length, &w->deadline);
+
+    w->is_reserved = r == -ETIMEDOUT;
+    return r;
+}

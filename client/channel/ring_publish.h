@@ -24,10 +24,15 @@ uint64_t ring_walk(const struct ring *r, uint64_t from, uint64_t least, uint64_t
 
 /* ring_many.c */
 int ring_many_send(struct ring_writer *w, const void *bytes, uint32_t length, struct deadline *d);
+/* Into memory of the writer's own, until it is known who comes first. */
+int ring_many_reserve(struct ring_writer *w, uint32_t length, void **ret, const struct deadline *d);
+int ring_many_commit(struct ring_writer *w, uint32_t length);
+
+/* ring_doorbell.c */
+void ring_writer_wake(struct ring_writer *w);  /* readers sleep, or cannot say so */
+void ring_writer_weigh(struct ring_writer *w); /* do they sleep most of the time? */
 
 /* ring_writer.c */
-void ring_writer_wake(struct ring_writer *w);
-void ring_writer_weigh(struct ring_writer *w);
 void ring_publish_held(struct ring_writer *w);
 uint64_t ring_place(struct ring_writer *w, uint32_t length);
 void ring_put(struct ring_writer *w, const void *bytes, uint32_t length);

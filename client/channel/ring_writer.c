@@ -6,47 +6,6 @@
 #define PIECES_FROM (32u << 10) /* bytes of a message that is published while it is written */
 #define PIECE (16u << 10)
 
-/* Readers sleep, or cannot say so. */
-void ring_writer_wake(struct ring_writer *w)
-{
-    struct ring_header *h = w->ring.header;
-    uint32_t asleep = atomic_exchange(&h->readers_asleep, 0), blind = ring_load(&h->blind);
-
-    ring_stored();
-    if (!asleep && !blind)
-        return;
-    w->woken++;
-    ring_store(&h->wakes, ++w->wakes);
-    ring_ring(&h->bell);
-    if ((asleep & ASLEEP_POLL || blind >= RING_POLLED) && w->hooks.poke &&
-        !w->hooks.poke(w->hooks.data)) /* with the next message, then */
-        atomic_fetch_or(&h->readers_asleep, ASLEEP_POLL);
-}
-
-/* Do readers sleep most of the time? Then a fence here is cheaper than their membarrier. */
-void ring_writer_weigh(struct ring_writer *w)
-{
-    struct ring_header *h = w->ring.header;
-
-    if (w->woken > 32)
-        w->sleepy = true;
-    else if (w->woken < 8)
-        w->sleepy = false;
-    w->woken = 0;
-
-    bool fencing = w->sleepy || w->must_fence;
-
-    if (fencing == w->fencing)
-        return;
-    w->fencing = fencing;
-    ring_store_release(&h->fencing, fencing);
-    if (!fencing) {
-        ring_fence();
-        if (ring_load(&h->readers_asleep))
-            ring_writer_wake(w);
-    }
-}
-
 /* Where a message would stand: a pad goes before it where the ring's end is too near. */
 uint64_t ring_place(struct ring_writer *w, uint32_t length)
 {
@@ -295,28 +254,13 @@ int ring_send(struct ring_writer *w, const void *bytes, uint32_t length, struct 
     return r;
 }
 
-static int reserve_copy(struct ring_writer *w, uint32_t length, void **ret)
-{
-    if (length > w->copy_size || !w->copy) {
-        void *p = realloc(w->copy, MAX(length, 1u));
-
-        if (!p)
-            return -ENOMEM;
-        w->copy = p;
-        w->copy_size = length;
-    }
-    *ret = w->copy;
-    return 0;
-}
-
 static SELDOM int reserve_seldom(struct ring_writer *w, uint32_t length, void **ret,
                                  struct deadline *d)
 {
     int r;
 
     if (w->ring.flags & RING_MANY) {
-        w->deadline = *d;
-        r = length > w->ring.max_message ? -EMSGSIZE : reserve_copy(w, length, ret);
+        r = ring_many_reserve(w, length, ret, d);
     } else {
         r = make_room(w, length, d);
         *ret = r == 0 ? (unsigned char *)ring_word(&w->ring, w->at) + RING_HEAD : NULL;
@@ -366,14 +310,6 @@ static SELDOM int commit_begun(struct ring_writer *w, uint32_t length)
     return 0;
 }
 
-static SELDOM int commit_many(struct ring_writer *w, uint32_t length)
-{
-    int r = ring_many_send(w, w->copy, length, &w->deadline);
-
-    w->is_reserved = r == -ETIMEDOUT;
-    return r;
-}
-
 static inline int commit_now(struct ring_writer *w, uint32_t length)
 {
     w->is_reserved = false;
@@ -395,7 +331,7 @@ int ring_commit(struct ring_writer *w, uint32_t length)
     if (!w->is_reserved || length > w->reserved)
         return -EINVAL;
     if (w->ring.flags & RING_MANY)
-        return commit_many(w, length);
+        return ring_many_commit(w, length);
     if (!is_told(w))
         return commit_told(w, length);
     return commit_now(w, length);
