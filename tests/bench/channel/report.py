@@ -21,9 +21,9 @@ LINE = "line"  # the bounced line beside the series
 
 
 class Aim:
-    """time(subject) / time(base) of two series; speed=True turns it over."""
+    """time(subject) / time(base) of two series; speed=True turns it over. limit None: only told."""
 
-    def __init__(self, what, series, subject, base, relation, limit, other=None, speed=False):
+    def __init__(self, what, series, subject, base, relation=None, limit=None, other=None, speed=False):
         self.what, self.series, self.subject, self.base = what, series, subject, base
         self.relation, self.limit, self.other, self.speed = relation, limit, other, speed
 
@@ -32,7 +32,9 @@ def aims():
     best = PEERS
     rows = [
         Aim("one-way latency 64 B, polling / bounced line", "latency/poll/64", "shmd", LINE, "<=", 2.5),
+        Aim("  behind a bare flag / bounced line", "latency/poll/64", "bare", LINE),
         Aim("one-way latency 1,023 B, polling / bounced line", "latency/poll/1023", "shmd", LINE, "<=", 5.5),
+        Aim("  behind a bare flag / bounced line", "latency/poll/1023", "bare", LINE),
         Aim("one-way latency 1,023 B, polling / libqb", "latency/poll/1023", "shmd", "libqb", "<=", 0.55),
         Aim("1 MiB one-way, in pieces / iceoryx", "latency/poll/1048576", "shmd/pieces", "iceoryx", "<=", 0.65),
         Aim("1 MiB one-way, copying / iceoryx", "latency/poll/1048576", "shmd/copy", "iceoryx",
@@ -107,9 +109,11 @@ def judge(table, line):
     rows = []
     for aim in aims():
         result = ratio(aim, table, line)
-        row = {"what": aim.what, "aim": f"{aim.relation} {aim.limit:g}", "verdict": "not measured"}
+        row = {"what": aim.what, "aim": "", "verdict": "not measured"}
+        if aim.limit:
+            row["aim"] = f"{aim.relation} {aim.limit:g}"
         if result:
-            row.update(result, verdict=verdict(result, aim.relation, aim.limit))
+            row.update(result, verdict=verdict(result, aim.relation, aim.limit) if aim.limit else "limit")
         rows.append(row)
     for what in ("one-way latency 1,023 B / Aeron", "messages/s 64 B / Aeron"):
         rows.append({"what": what, "aim": "<= 0.75" if "latency" in what else ">= 1",
