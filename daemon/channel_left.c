@@ -71,12 +71,14 @@ static void end_left(struct broker *b, struct channel *ch, uint32_t slot)
 }
 
 /* A handle joins one channel after the other: one that had got its role would have begun before it
- * joins again. */
+ * joins again. Processes of other pid namespaces have no number here by which to know them apart. */
 void channel_drop_lost(struct broker *b, const struct role *joining)
 {
     struct channel *ch = joining->channel;
     uint32_t pid = (uint32_t)joining->caller->pid;
 
+    if (pid == 0)
+        return;
     for (uint32_t i = 0; i < ch->ring.slots && bit_first(ch->left) >= 0; i++) {
         const struct ring_slot *s = &ch->ring.slot[i];
 

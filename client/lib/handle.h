@@ -42,7 +42,7 @@ struct shmd {
     bool established; /* it was connected once, so it reconnects */
     bool welcomed;    /* the handshake of this connection is done */
     uint32_t serial;
-    uint32_t number;     /* which handle of its process; 0: one of those beyond all numbers */
+    uint32_t number;     /* which handle of its process */
     uint32_t links;      /* connections made so far */
     uint32_t max_leases; /* as the broker said last */
     uint32_t waits;      /* opens that wait at the broker though their callers gave up */
@@ -76,7 +76,7 @@ struct reply {
 /* An outcome beside 0 and negative errnos: the connection is gone. */
 enum { LINK_LOST = 1 };
 
-/* number.c: of a new handle, and once it is no more. 0: there is none left. */
+/* number.c: of a new handle, and once it is no more. */
 uint32_t number_take(void);
 void number_give(uint32_t number);
 

@@ -3,15 +3,16 @@
  * Numbers of handles. A handle that asks for a role tells shmd which one of its process it is: by
  * that shmd knows a role whose answer was lost from one that another thread is just being given.
  * The lowest free number is taken, so that who gives a handle up and makes another one is the same
- * again.
+ * again. Only the lowest ones are kept account of: what a process takes beyond them is counted on.
  */
 #include <stdatomic.h>
 
 #include "handle.h"
 
-#define ALL 64u
+#define KEPT 64u
 
 static _Atomic uint64_t taken;
+static _Atomic uint32_t beyond;
 
 uint32_t number_take(void)
 {
@@ -23,11 +24,11 @@ uint32_t number_take(void)
         if (atomic_compare_exchange_weak(&taken, &seen, seen | 1ull << lowest))
             return lowest + 1;
     }
-    return 0;
+    return KEPT + 1 + atomic_fetch_add(&beyond, 1) % (UINT32_MAX - KEPT);
 }
 
 void number_give(uint32_t number)
 {
-    if (number > 0 && number <= ALL)
+    if (number > 0 && number <= KEPT)
         atomic_fetch_and(&taken, ~(1ull << (number - 1)));
 }

@@ -194,6 +194,44 @@ static void test_left(void **state)
     assert_int_equal(channels_run(&broker), 0); /* nobody is left to look after */
 }
 
+/* A role whose answer was lost gives way to the next one of its handle. Of processes that live in
+ * other pid namespaces shmd knows no number: it is not to take one for the other. */
+static void lose_answer(bool seen)
+{
+    const char name[NAME_SIZE] = "a/c";
+    struct reg_entry *e = make("a/c");
+    struct ring ring;
+    uint32_t number;
+    struct role *r;
+
+    alice.pid = seen ? getpid() : 0;
+    number = join(e, 1, JOIN_READER)->number; /* and does not begin */
+    end(true);
+    adopt();
+    alice.pid = seen ? getpid() : 0;
+    e = table_find(&broker.table, name, NAME_SIZE);
+    assert_non_null(e);
+    assert_int_equal(ring_init(&ring, table_pin(&broker.table, e), e->size), 0);
+    channels_run(&broker);
+    assert_int_equal(ring.slot[0].role, number);
+    r = join(e, 1, JOIN_READER);
+    assert_int_equal(r->slot, 1);
+    channel_drop_lost(&broker, r);
+    assert_int_equal(ring.slot[0].role, seen ? 0 : number);
+}
+
+static void test_lost_answer(void **state)
+{
+    (void)state;
+    lose_answer(true);
+}
+
+static void test_lost_answer_unseen(void **state)
+{
+    (void)state;
+    lose_answer(false);
+}
+
 /* Who writes into all slots that a process which never ends has them is looked after for ever, but
  * at leisure. */
 static void test_forged(void **state)
@@ -227,6 +265,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_damaged_entry, enter, leave),
         cmocka_unit_test_setup_teardown(test_slots_and_numbers, enter, leave),
         cmocka_unit_test_setup_teardown(test_left, enter, leave),
+        cmocka_unit_test_setup_teardown(test_lost_answer, enter, leave),
+        cmocka_unit_test_setup_teardown(test_lost_answer_unseen, enter, leave),
         cmocka_unit_test_setup_teardown(test_forged, enter, leave),
     };
 

@@ -18,11 +18,13 @@ static void test_lowest_free(void **state)
     assert_int_equal(number_take(), second);
     for (uint32_t i = 4; i <= 64; i++)
         assert_int_equal(number_take(), i);
-    assert_int_equal(number_take(), 0);
     number_give(0);
-    assert_int_equal(number_take(), 0);
+    assert_int_equal(number_take(), 65);
+    assert_int_equal(number_take(), 66);
     number_give(64);
+    number_give(65);
     assert_int_equal(number_take(), 64);
+    assert_int_equal(number_take(), 67);
 }
 
 int main(void)
