@@ -88,7 +88,18 @@ int ring_claim_try(struct ring_writer *w, uint64_t end)
     return want >= end ? 0 : -EAGAIN;
 }
 
-/* With many writers the claim itself is made under the lock; meanwhile others go on. */
+/* Of many writers: how far the others have got meanwhile. -EPROTO. */
+static int catch_up(struct ring_writer *w)
+{
+    uint64_t head = ring_load_acquire(&w->ring.header->head);
+
+    if (!ring_is_position(head))
+        return -EPROTO;
+    w->position = head;
+    return 0;
+}
+
+/* With many writers the claim itself is made under the lock. */
 static int look_once(struct ring_writer *w, uint64_t end)
 {
     uint32_t cpu;
@@ -96,7 +107,8 @@ static int look_once(struct ring_writer *w, uint64_t end)
 
     if (!(w->ring.flags & RING_MANY))
         return ring_claim_try(w, end);
-    w->position = ring_load_acquire(&w->ring.header->head);
+    if (catch_up(w) < 0)
+        return -EPROTO;
     room = ring_room_end(w, &cpu);
     return room == 0 ? -EPROTO : room < end ? -EAGAIN : 0;
 }
@@ -195,8 +207,8 @@ int ring_writer_arm(struct ring_writer *w, uint32_t length)
     length = MIN(length, w->ring.max_message);
     if (w->held) /* readers could never get to where it is wanted */
         ring_publish_held(w);
-    if (w->ring.flags & RING_MANY)
-        w->position = ring_load_acquire(&w->ring.header->head) & ~(uint64_t)(RING_GRAIN - 1);
+    if (w->ring.flags & RING_MANY && catch_up(w) < 0)
+        return 1; /* as the next call will tell */
     end = ring_place(w, length) + ring_record(length) + RING_GRAIN;
     if (end <= w->claimed && !(w->ring.flags & RING_MANY))
         return 1;

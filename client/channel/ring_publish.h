@@ -37,6 +37,12 @@ void ring_publish_held(struct ring_writer *w);
 uint64_t ring_place(struct ring_writer *w, uint32_t length);
 void ring_put(struct ring_writer *w, const void *bytes, uint32_t length);
 
+/* Could a record stand there? No sum with a length wraps then. */
+static inline bool ring_is_position(uint64_t position)
+{
+    return position <= INT64_MAX && position % RING_GRAIN == 0;
+}
+
 /* False: shmd has ended the role. */
 static inline bool ring_holds_slot(const struct ring_writer *w)
 {

@@ -25,16 +25,17 @@ int ring_writer_load(struct ring_writer *w)
 {
     const struct ring *r = &w->ring;
     const struct ring_header *h = r->header;
+    uint64_t position = ring_load_acquire(&h->head), sequence = ring_load_acquire(&h->sent);
+    uint64_t claimed = ring_load_acquire(&h->claimed), tail = ring_load_acquire(&h->tail);
 
-    w->position = ring_load_acquire(&h->head);
-    w->sequence = ring_load_acquire(&h->sent);
-    w->claimed = ring_load_acquire(&h->claimed);
-    w->tail = ring_load_acquire(&h->tail);
-    w->limit = 0;
-    if (w->claimed - w->position > r->size || w->position % RING_GRAIN ||
-        w->tail % RING_GRAIN ||
-        w->position > INT64_MAX || w->tail > w->claimed || w->claimed - w->tail > r->size)
+    if (!ring_is_position(position) || claimed - position > r->size || tail % RING_GRAIN ||
+        tail > claimed || claimed - tail > r->size)
         return -EPROTO;
+    w->position = position;
+    w->sequence = sequence;
+    w->claimed = claimed;
+    w->tail = tail;
+    w->limit = 0;
     return 0;
 }
 

@@ -201,9 +201,34 @@ static void while_running(void **state)
         }
 }
 
+/* A position so far ahead that the end of a record wraps to where every writer may write. */
+static void head_that_wraps(void **state)
+{
+    (void)state;
+    for (int by = 0; by < 3; by++) {
+        struct fixture f;
+        struct ring_writer w;
+        void *room;
+
+        fixture_make(&f, RING_MANY, 200, 10);
+        assert_int_equal(fixture_writer(&f, &w, 0), 0);
+        atomic_store(&f.ring.header->head, UINT64_MAX - 2 * RING_GRAIN + 1);
+        if (by == 0)
+            assert_int_equal(send_numbered(&w, 1), -EPROTO);
+        else if (by == 1)
+            assert_int_equal(ring_writer_arm(&w, 8), 1);
+        assert_int_equal(ring_reserve(&w, 8, &room, now()), 0);
+        assert_ptr_equal(room, w.copy); /* not in the ring: this one does not hold the lock */
+        assert_int_equal(ring_commit(&w, 8), -EPROTO);
+        ring_writer_close(&w);
+        fixture_done(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(head_that_wraps),
         cmocka_unit_test(each_word),
         cmocka_unit_test(while_running),
     };
