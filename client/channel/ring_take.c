@@ -158,13 +158,15 @@ static __attribute__((noinline)) int recv_closer(struct ring_reader *r, void *to
 int ring_recv(struct ring_reader *r, void *to, uint32_t room, uint32_t *length, struct deadline *d)
 {
     struct ring_entry e;
+    int released;
 
     if (!r->peeked && hit(r, &e) && e.length <= room) {
         *length = e.length;
         ring_copy(to, (const unsigned char *)ring_word(&r->ring, r->next) + RING_HEAD, e.length);
         ring_step(r, &e);
-        if (ring_release(r) == 0)
-            return 1;
+        released = ring_release(r);
+        if (__builtin_expect(released != -EOVERFLOW, 1))
+            return released == 0 ? 1 : released;
     }
     return recv_closer(r, to, room, length, d);
 }

@@ -14,11 +14,11 @@ uint64_t ring_place(struct ring_writer *w, uint32_t length)
     return w->position + (ring_record(length) > rest ? rest : 0);
 }
 
-/* Has shmd said nothing since it was last looked at? Before each message, or the first of a batch:
- * who is idle for long may have lost its role to another one, who writes in the same place. */
+/* Has shmd said nothing since it was last looked at? Before each message: who is idle for long may
+ * have lost its role to another one, who writes in the same place. */
 static inline bool is_told(const struct ring_writer *w)
 {
-    return w->held || ring_load(&w->ring.header->epoch) == w->told;
+    return ring_load(&w->ring.header->epoch) == w->told;
 }
 
 /* What seldom happens stands apart, so that the rest needs no stack. */
@@ -353,6 +353,8 @@ void ring_hold_back(struct ring_writer *w)
 void ring_publish_held(struct ring_writer *w)
 {
     w->held = false;
+    if (!is_told(w) && !ring_holds_slot(w)) /* another one writes there */
+        return;
     ring_store_release(ring_word(&w->ring, w->first), w->first_word);
     tell(w);
 }

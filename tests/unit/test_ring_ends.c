@@ -111,87 +111,6 @@ static void ends_under_poll(void **state)
     fixture_done(&f);
 }
 
-/* What a shmd that was killed in the middle of it had begun, the next one brings to its end. */
-static void ended_again(void **state)
-{
-    struct fixture f;
-    struct ring_writer w;
-    struct ring_reader r;
-    struct ring_slot *slot;
-
-    (void)state;
-    fixture_make(&f, RING_MANY, 50, 30);
-    slot = &f.ring.slot[0];
-    assert_int_equal(fixture_reader(&f, &r, 1, -1), 0);
-    assert_int_equal(fixture_writer(&f, &w, 0), 0);
-    atomic_store(&f.ring.header->lock, (uint64_t)f.role << 32);
-    for (int i = 0; i < 2; i++) {
-        atomic_store(&slot->state, SLOT_FREE); /* as far as it had got */
-        atomic_store(&slot->kind, MEMBER_WRITER);
-        atomic_store(&slot->role, f.role);
-        ring_end_writer(&f.ring, 0, f.role);
-        assert_int_equal(f.ring.header->lock, 0);
-        assert_int_equal(f.ring.header->writer, (uint64_t)f.role << 32 | RING_DIED);
-        assert_int_equal(slot->role, 0);
-    }
-    assert_int_equal(recv_numbered(&r), -EOWNERDEAD);
-    assert_int_equal(recv_numbered(&r), -ETIMEDOUT);
-    fixture_done(&f);
-}
-
-static int gone(void *data)
-{
-    ++*(int *)data;
-    return -ESTALE;
-}
-
-/* Whose role shmd has ended learns of it without ever waiting, writes nothing more, and leaves its
- * slot's next holder alone. */
-static void ended_by_shmd(void **state)
-{
-    static const uint32_t kinds[] = {0, RING_BROADCAST, RING_MANY};
-
-    (void)state;
-    for (unsigned k = 0; k < ARRAY_LEN(kinds); k++) {
-        const struct ring_hooks hooks = {.changed = gone, .data = &(int){0}};
-        struct fixture f;
-        struct ring_writer w;
-        struct ring_reader r, following;
-        uint32_t sent = 0, roles[2];
-        uint64_t word;
-        void *room;
-
-        fixture_make(&f, kinds[k], 50, 30);
-        roles[0] = fixture_take(&f, 0, MEMBER_WRITER);
-        assert_int_equal(ring_writer_start(&w, &f.ring, 0, roles[0], &hooks), 0);
-        roles[1] = fixture_take(&f, 1, MEMBER_READER);
-        assert_int_equal(ring_reader_start(&r, &f.ring, 1, roles[1], -1, NULL), 0);
-        assert_int_equal(send_numbered(&w, sent++), 0);
-        ring_hold_back(&w);
-        assert_int_equal(ring_reserve(&w, 8, &room, now()), 0);
-        assert_true(ring_end_reader(&f.ring, 1, roles[1]));
-        assert_true(ring_end_writer(&f.ring, 0, roles[0]));
-        assert_int_equal(fixture_reader(&f, &following, 0, -1), 0);
-        assert_int_equal(fixture_reader(&f, &following, 1, -1), 0);
-        word = atomic_load(ring_word(&f.ring, w.position));
-        assert_int_equal(ring_progress(&w, 8), kinds[k] & RING_MANY ? 0 : -ESTALE);
-        assert_int_equal(ring_commit(&w, 8), -ESTALE);
-        ring_abort(&w);
-        assert_int_equal(send_numbered(&w, sent), -ESTALE);
-        assert_int_equal(ring_reserve(&w, 8, &room, now()), kinds[k] & RING_MANY ? 0 : -ESTALE);
-        assert_int_equal(atomic_load(ring_word(&f.ring, w.position)), word);
-        atomic_store(&f.ring.slot[1].position, 8);
-        assert_int_equal(recv_numbered(&r), -ESTALE); /* nobody waited for it */
-        assert_int_equal(f.ring.slot[1].position, 8);
-        ring_reader_leave(&r);
-        ring_writer_close(&w);
-        assert_int_equal(f.ring.slot[0].state, SLOT_ACTIVE);
-        assert_int_equal(f.ring.slot[1].state, SLOT_ACTIVE);
-        assert_int_equal((uint32_t)f.ring.header->writer, RING_DIED);
-        fixture_done(&f);
-    }
-}
-
 /* Where the channel was removed nobody waits for who cannot come, and nobody misses what did. */
 static void removed(void **state)
 {
@@ -375,39 +294,12 @@ static void poll_flags(void **state)
     fixture_done(&f);
 }
 
-/* The same with a message begun, where its successor writes by now. */
-static void ended_while_begun(void **state)
-{
-    struct fixture f;
-    struct ring_writer w, heir;
-    struct ring_reader r;
-    void *room;
-
-    (void)state;
-    fixture_make(&f, 0, 100000, 3);
-    assert_int_equal(fixture_reader(&f, &r, 1, -1), 0);
-    assert_int_equal(fixture_writer(&f, &w, 0), 0);
-    w.wait.alone = false;
-    assert_int_equal(ring_reserve(&w, 90000, &room, now()), 0);
-    assert_int_equal(ring_progress(&w, 65536), 0);
-    assert_true(w.is_begun);
-    assert_true(ring_end_writer(&f.ring, 0, f.role));
-    assert_int_equal(fixture_writer(&f, &heir, 0), 0);
-    assert_int_equal(send_numbered(&heir, 7), 0);
-    ring_writer_close(&w);
-    assert_int_equal(recv_numbered(&r), 7);
-    ring_writer_close(&heir);
-    assert_int_equal(recv_numbered(&r), -ENODATA);
-    fixture_done(&f);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slow_readers), cmocka_unit_test(hold), cmocka_unit_test(ends),
         cmocka_unit_test(many),         cmocka_unit_test(poll_flags), cmocka_unit_test(removed),
-        cmocka_unit_test(ends_under_poll), cmocka_unit_test(ended_by_shmd),
-        cmocka_unit_test(ended_again),     cmocka_unit_test(ended_while_begun),
+        cmocka_unit_test(ends_under_poll),
     };
 
     return cmocka_run_group_tests_name("ring_ends", tests, NULL, NULL);
