@@ -134,7 +134,7 @@ struct ring_slot {
     _Atomic uint32_t role;  /* shmd's number of this membership; 0: free */
     _Atomic uint32_t state; /* enum ring_slot_state */
     _Atomic uint64_t position; /* a reader's: all before it has been released */
-    _Atomic uint32_t cpu;  /* where it ran when it last began to wait, + 1 */
+    _Atomic uint32_t cpu;  /* where it ran when it last began to wait, or woke the writer, + 1 */
     _Atomic uint32_t kind; /* enum ring_member */
     _Atomic uint32_t pid;
     _Atomic uint32_t handle; /* of that process: of wire_join */

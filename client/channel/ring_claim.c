@@ -150,7 +150,7 @@ int ring_room_wait(struct ring_writer *w, uint64_t end, struct deadline *d)
     if (d->timeout_ms == 0)
         return -ETIMEDOUT;
     ring_room_end(w, &cpu);
-    ring_store(&h->writer_cpu, ring_wait_cpu());
+    ring_note_cpu(&h->writer_cpu);
     do {
         if (!ring_spin_begin(&w->wait, &s, cpu))
             break;

@@ -11,6 +11,7 @@ void ring_writer_wake(struct ring_writer *w)
     ring_stored();
     if (!asleep && !blind)
         return;
+    ring_note_cpu(&h->writer_cpu);
     w->woken++;
     ring_store(&h->wakes, ++w->wakes);
     ring_ring(&h->bell);

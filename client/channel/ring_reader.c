@@ -176,7 +176,7 @@ int ring_await(struct ring_reader *r, struct ring_entry *e, bool open, struct de
     if (d->timeout_ms == 0)
         return -ETIMEDOUT;
     if (r->slot)
-        ring_store(&r->slot->cpu, ring_wait_cpu());
+        ring_note_cpu(&r->slot->cpu);
     do {
         look = spin(r, e, open);
         if (look == LOOK_NOTHING && notice_epoch(r) == -ESTALE)

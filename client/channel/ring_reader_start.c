@@ -160,7 +160,7 @@ int ring_reader_start(struct ring_reader *r, const struct ring *ring, int slot, 
         ring_wait_barrier();
     error = join(r, history);
     if (r->slot) {
-        ring_store(&r->slot->cpu, ring_wait_cpu());
+        ring_note_cpu(&r->slot->cpu);
         ring_store_release(&r->slot->state, error < 0 ? SLOT_LEFT : SLOT_ACTIVE);
         moved(r);
     }

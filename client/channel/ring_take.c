@@ -62,6 +62,7 @@ void ring_wake_writer(struct ring_reader *r)
     ring_stored();
     if (!asleep)
         return;
+    ring_note_cpu(&r->slot->cpu);
     ring_store(&r->slot->wakes, ++r->wakes);
     ring_ring(&h->writer_bell);
     if (asleep & ASLEEP_POLL && r->hooks.poke && !r->hooks.poke(r->hooks.data))

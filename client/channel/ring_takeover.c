@@ -167,7 +167,7 @@ int ring_writer_start(struct ring_writer *w, const struct ring *ring, int slot, 
         build_index(w);
     }
     ring_store(&h->fencing, 1);
-    ring_store(&h->writer_cpu, ring_wait_cpu());
+    ring_note_cpu(&h->writer_cpu);
     atomic_store(&h->writer, (uint64_t)role << 32 | RING_WRITING);
     ring_stored();
     return 0;

@@ -48,11 +48,20 @@ bool ring_wait_barrier(void)
     return membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED) == 0;
 }
 
-uint32_t ring_wait_cpu(void)
+/* + 1 */
+static uint32_t ring_wait_cpu(void)
 {
     int cpu = sched_getcpu();
 
     return cpu < 0 ? 0 : (uint32_t)cpu + 1;
+}
+
+void ring_note_cpu(_Atomic uint32_t *at)
+{
+    uint32_t cpu = ring_wait_cpu();
+
+    if (ring_load(at) != cpu)
+        ring_store(at, cpu);
 }
 
 static void look_at_cpus(struct ring_wait *w)

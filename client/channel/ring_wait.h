@@ -48,8 +48,8 @@ bool ring_wait_register(void);
 /* A sleeper: put a fence into every publisher that runs. False: none could be put there. */
 bool ring_wait_barrier(void);
 
-/* The CPU of this thread + 1. */
-uint32_t ring_wait_cpu(void);
+/* Tell the other side where this thread runs: who begins to wait, or has to wake who waits. */
+void ring_note_cpu(_Atomic uint32_t *at);
 
 /* Begin; false: do not spin. peer_cpu: + 1, 0 where unknown. */
 bool ring_spin_begin(struct ring_wait *w, struct ring_spin *s, uint32_t peer_cpu);

@@ -2,6 +2,8 @@
 /* A ring within one process: what it holds, and who gets what of it. */
 #include "unit_ring.h"
 
+#include <sched.h>
+
 static void limits(void **state)
 {
     struct ring_options o = {.max_message = 1023, .messages = 64, .slots = 4};
@@ -241,11 +243,59 @@ static void lapping(void **state)
     fixture_done(&f);
 }
 
+static void run_on(int cpu)
+{
+    cpu_set_t one;
+
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+}
+
+/* Who moves to another CPU and never waits there tells of it where it wakes who does. */
+static void moved(void **state)
+{
+    cpu_set_t all;
+    int cpus[2], found = 0;
+    struct fixture f;
+    struct ring_writer w;
+    struct ring_reader r;
+
+    (void)state;
+    assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+    for (int i = 0; i < CPU_SETSIZE && found < 2; i++)
+        if (CPU_ISSET(i, &all))
+            cpus[found++] = i;
+    if (found < 2)
+        cpus[1] = cpus[0]; /* on such a machine nobody moves */
+    fixture_make(&f, 0, 50, 30);
+    run_on(cpus[0]);
+    assert_int_equal(fixture_reader(&f, &r, 1, -1), 0);
+    assert_int_equal(fixture_writer(&f, &w, 0), 0);
+    run_on(cpus[1]);
+    assert_int_equal(send_numbered(&w, 0), 0);
+    assert_int_equal(f.ring.header->writer_cpu, cpus[0] + 1); /* which costs nothing */
+    assert_int_equal(ring_reader_arm(&r), 1);
+    assert_int_equal(send_numbered(&w, 1), 0);
+    assert_int_equal(f.ring.header->writer_cpu, cpus[1] + 1);
+    while (send_numbered(&w, 2) == 0)
+        ;
+    assert_int_equal(ring_writer_arm(&w, 50), 0);
+    assert_int_equal(r.slot->cpu, cpus[0] + 1);
+    while (recv_numbered(&r) >= 0)
+        ;
+    assert_int_equal(r.slot->cpu, cpus[1] + 1);
+    assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+    ring_writer_close(&w);
+    fixture_done(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(limits),  cmocka_unit_test(room),    cmocka_unit_test(wrap),
         cmocka_unit_test(batches), cmocka_unit_test(history), cmocka_unit_test(lapping),
+        cmocka_unit_test(moved),
     };
 
     return cmocka_run_group_tests_name("ring", tests, NULL, NULL);
