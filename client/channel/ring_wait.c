@@ -14,7 +14,7 @@
 #define BUDGET_MAX 50000u /* ns */
 #define BUDGET_MIN 800u
 #define ALWAYS 1000000u /* ns between two looks at the time limit, of who never sleeps */
-#define LOOKS 64u /* waits in vain between two questions after the CPUs, which take microseconds */
+#define LOOKS 1024u /* waits in vain between two questions after the CPUs, which take microseconds */
 
 #ifdef RING_TSAN
 _Atomic uint32_t ring_fences;
@@ -88,7 +88,7 @@ void ring_wait_init(struct ring_wait *w)
 
 bool ring_spin_begin(struct ring_wait *w, struct ring_spin *s, uint32_t peer_cpu)
 {
-    *s = (struct ring_spin){.limit = w->always ? ALWAYS : w->budget};
+    *s = (struct ring_spin){.limit = w->always ? ALWAYS : w->budget, .yields = !w->always};
     if (w->always)
         return true;
     if (!w->never && !w->alone && !(w->single && peer_cpu && peer_cpu == ring_wait_cpu()))
@@ -103,6 +103,8 @@ bool ring_spin_clock(struct ring_spin *s)
 
     if (s->start == 0)
         s->start = now;
+    else if (s->yields)
+        sched_yield();
     return now - s->start < s->limit;
 }
 

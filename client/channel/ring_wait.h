@@ -5,7 +5,8 @@
  * Spinning pays where the other side runs on another CPU and is quick. Each time a spin was for
  * nothing, the next one may take half as long; each time it paid, twice as long, up to 50 us. Where
  * this thread may run on one CPU only and the peer was last seen there, or there is but one, a spin
- * could only keep the peer from running.
+ * could only keep the peer from running. Several members may share one CPU: one that spins lets the
+ * others run now and then, without whom the peer cannot go on.
  *
  * The fence that a sleeper needs in the publisher is put there by membarrier(2), for which the
  * publisher's process is registered.
@@ -29,6 +30,7 @@ struct ring_spin {
     int64_t start; /* 0: the clock was not asked yet */
     uint32_t turns;
     uint32_t limit;
+    bool yields; /* now and then, to who is ready to run on this CPU */
 };
 
 /* The caller's, called with `data`. */
