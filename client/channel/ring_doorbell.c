@@ -3,7 +3,7 @@
 #include "ring_publish.h"
 
 /* Readers sleep, or cannot say so. */
-void ring_writer_wake(struct ring_writer *w)
+static void wake(struct ring_writer *w)
 {
     struct ring_header *h = w->ring.header;
     uint32_t asleep = atomic_exchange(&h->readers_asleep, 0), blind = ring_load(&h->blind);
@@ -21,7 +21,7 @@ void ring_writer_wake(struct ring_writer *w)
 }
 
 /* Do readers sleep most of the time? Then a fence here is cheaper than their membarrier. */
-void ring_writer_weigh(struct ring_writer *w)
+static void weigh(struct ring_writer *w)
 {
     struct ring_header *h = w->ring.header;
 
@@ -40,6 +40,17 @@ void ring_writer_weigh(struct ring_writer *w)
     if (!fencing) {
         ring_fence();
         if (ring_load(&h->readers_asleep))
-            ring_writer_wake(w);
+            wake(w);
     }
+}
+
+int ring_doorbell_seldom(struct ring_writer *w)
+{
+    const struct ring_header *h = w->ring.header;
+
+    if (ring_load(&h->readers_asleep) | ring_load(&h->blind))
+        wake(w);
+    if (w->sequence % RING_WEIGHED == 0)
+        weigh(w);
+    return 0;
 }

@@ -69,36 +69,68 @@ void ring_wake_writer(struct ring_reader *r)
         atomic_fetch_or(&h->writer_asleep, ASLEEP_POLL); /* at the next release, then */
 }
 
-int ring_release(struct ring_reader *r)
+/* A writer sleeps: perhaps until as much has been released as now. 0. */
+static __attribute__((noinline)) int wake_if_wanted(struct ring_reader *r)
+{
+    if ((int64_t)(r->released - ring_load_acquire(&r->ring.header->wanted)) >= 0)
+        ring_wake_writer(r);
+    return 0;
+}
+
+static inline void forget_peeked(struct ring_reader *r)
+{
+    r->released = r->next;
+    r->peeked = 0;
+    r->peeked_bytes = 0;
+}
+
+static inline void receive_peeked(struct ring_reader *r)
+{
+    r->received += r->peeked;
+    r->bytes += r->peeked_bytes;
+    forget_peeked(r);
+}
+
+/* Tell of what was released, and who waits for it. 0. */
+static inline int give_back(struct ring_reader *r)
+{
+    struct ring_slot *slot = r->slot;
+
+    ring_store_release(&slot->position, r->released);
+    ring_store(&slot->received, r->received);
+    ring_store(&slot->bytes, r->bytes);
+    ring_fence_if(r->must_fence);
+    if (__builtin_expect(ring_load(&r->ring.header->writer_asleep) != 0, 0))
+        return wake_if_wanted(r);
+    return 0;
+}
+
+/* By who may lose messages: what was peeked may have been overwritten. */
+static __attribute__((noinline)) int release_lossy(struct ring_reader *r)
 {
     bool over = r->peeked && ring_is_lapped(r, r->released);
 
     if (!ring_is_held(r))
         return -ESTALE;
-    if (over)
+    if (over) {
         r->lost += r->peeked;
-    else {
-        r->received += r->peeked;
-        r->bytes += r->peeked_bytes;
-    }
-    r->released = r->next;
-    r->peeked = 0;
-    r->peeked_bytes = 0;
-    if (r->slot) {
-        const struct ring_header *h = r->ring.header;
-        struct ring_slot *s = r->slot;
-
-        ring_store_release(&s->position, r->released);
-        ring_store(&s->received, r->received);
-        ring_store(&s->bytes, r->bytes);
-        if (over)
-            ring_tell_lost(r);
-        ring_fence_if(r->must_fence);
-        if (ring_load(&h->writer_asleep) &&
-            (int64_t)(r->released - ring_load_acquire(&h->wanted)) >= 0)
-            ring_wake_writer(r);
-    }
+        forget_peeked(r);
+        ring_tell_lost(r);
+    } else
+        receive_peeked(r);
+    if (r->slot)
+        give_back(r);
     return over ? -EOVERFLOW : 0;
+}
+
+int ring_release(struct ring_reader *r)
+{
+    if (r->lossy)
+        return release_lossy(r);
+    if (!ring_is_held(r))
+        return -ESTALE;
+    receive_peeked(r);
+    return give_back(r);
 }
 
 /*

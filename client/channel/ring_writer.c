@@ -101,17 +101,6 @@ static inline void put_head(struct ring_writer *w, uint32_t kind, uint32_t lengt
         put_first(w, w->position, word);
 }
 
-/* What was published is behind us. */
-static inline void tell(struct ring_writer *w)
-{
-    struct ring_header *h = w->ring.header;
-
-    ring_store_release(&h->sent, w->sequence);
-    ring_store_release(&h->head, w->position);
-    ring_store(&h->bytes, w->bytes);
-    ring_doorbell(w);
-}
-
 static inline void go_on(struct ring_writer *w, uint64_t at, uint32_t length)
 {
     if (__builtin_expect(w->position >= w->index_next, 0))
@@ -121,32 +110,52 @@ static inline void go_on(struct ring_writer *w, uint64_t at, uint32_t length)
     w->bytes += length;
 }
 
-static SELDOM void finish_behind_pad(struct ring_writer *w, uint32_t length)
+/* What was published is behind us: all up to `position` and `sequence`. 0. */
+static inline int tell_of(struct ring_writer *w, uint64_t position, uint64_t sequence,
+                          uint64_t bytes)
 {
+    struct ring_header *h = w->ring.header;
+
+    ring_store_release(&h->sent, sequence);
+    ring_store_release(&h->head, position);
+    ring_store(&h->bytes, bytes);
+    return ring_doorbell(w, sequence);
+}
+
+static inline int tell(struct ring_writer *w)
+{
+    return tell_of(w, w->position, w->sequence, w->bytes);
+}
+
+/* Behind a pad, or the first message of its block. */
+static SELDOM int finish_seldom(struct ring_writer *w, uint32_t length)
+{
+    bool padded = w->at != w->position;
+
     ring_store(ring_word(&w->ring, w->at + ring_record(length)), 0);
     put_head(w, (uint32_t)RING_READY, length);
     go_on(w, w->at, length);
-    set_limit(w);
-    if (!w->holding)
-        tell(w);
+    if (padded)
+        set_limit(w);
+    return w->holding ? 0 : tell(w);
 }
 
-/* The message at w->at is written. */
-static inline void finish(struct ring_writer *w, uint32_t length)
+/* The message at w->at is written. 0. */
+static inline int finish(struct ring_writer *w, uint32_t length)
 {
-    const uint64_t at = w->position;
+    const uint64_t at = w->position, sequence = w->sequence;
+    const uint64_t next = at + ring_record(length), bytes = w->bytes + length;
 
-    if (__builtin_expect(w->at != at, 0)) {
-        finish_behind_pad(w, length);
-        return;
-    }
+    if (__builtin_expect(w->at != at || at >= w->index_next, 0))
+        return finish_seldom(w, length);
     /* From here on without w->at: one word that is stored and soon read again is enough to wait
      * for, from message to message. */
-    ring_store(ring_word(&w->ring, at + ring_record(length)), 0);
-    put_first(w, at, ring_head_word((uint32_t)w->sequence, (uint32_t)RING_READY, length));
-    go_on(w, at, length);
-    if (!w->holding)
-        tell(w);
+    ring_store(ring_word(&w->ring, next), 0);
+    put_first(w, at, ring_head_word((uint32_t)sequence, (uint32_t)RING_READY, length));
+    w->position = next;
+    w->sequence = sequence + 1;
+    w->bytes = bytes;
+    return w->holding ? 0 : tell_of(w, next, sequence + 1, bytes);
 }
 
 /* Let it be read while it is written. */
@@ -157,7 +166,7 @@ static void begin(struct ring_writer *w, uint32_t length)
     ring_store(ring_word(&w->ring, w->at + ring_record(length)), 0);
     ring_store_release(&h->piece, ring_load(&h->piece) >> 32 << 32);
     put_head(w, RING_OPEN, length);
-    ring_doorbell(w);
+    ring_doorbell(w, w->sequence);
 }
 
 /* Nobody is woken for a piece. */
@@ -303,11 +312,10 @@ static SELDOM int commit_begun(struct ring_writer *w, uint32_t length)
     if (length == w->reserved) {
         w->is_begun = false;
         finish_begun(w, length);
-    } else {
-        take_back(w);
-        finish(w, length);
+        return 0;
     }
-    return 0;
+    take_back(w);
+    return finish(w, length);
 }
 
 static inline int commit_now(struct ring_writer *w, uint32_t length)
@@ -315,8 +323,7 @@ static inline int commit_now(struct ring_writer *w, uint32_t length)
     w->is_reserved = false;
     if (w->is_begun)
         return commit_begun(w, length);
-    finish(w, length);
-    return 0;
+    return finish(w, length);
 }
 
 static SELDOM int commit_told(struct ring_writer *w, uint32_t length)
