@@ -50,7 +50,8 @@ capro::ServiceDescription service(const channel *c)
     return {"shmd", "bench", capro::IdString_t(cxx::TruncateToCapacity, c->name)};
 }
 
-// The queue is to hold as much as the others' rings; the daemon has ten pieces of above 1 MiB.
+// The queue is to hold as much as the others' rings, but iceoryx is built for 256 messages at most; the
+// daemon has ten pieces of above 1 MiB.
 uint64_t queue(const channel *c)
 {
     const uint64_t n = c->setup.room / c->setup.size;

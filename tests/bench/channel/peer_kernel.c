@@ -68,11 +68,9 @@ static void *make_mq(const struct peer *p, const struct setup *s)
     (void)p;
     setrlimit(RLIMIT_MSGQUEUE, &none);
     snprintf(name, sizeof(name), "/shmd-bench-%d-%d", getpid(), s->number);
-    c->queue = mq_open(name, flags, 0600, &a);
-    if (c->queue < 0) {
-        a.mq_maxmsg = most > 10 ? 10 : most;
+    do /* as many messages as the limits let there be */
         c->queue = mq_open(name, flags, 0600, &a);
-    }
+    while (c->queue < 0 && (a.mq_maxmsg /= 2) > 0);
     if (c->queue < 0) {
         int error = errno;
 

@@ -33,7 +33,7 @@ class Aim:
 # Each was found by taking the named thing away: see there for the numbers.
 LIMITS = {
     "way": "one way: what a bare flag before the same bytes takes is the cores' own part, and is printed beneath. "
-           "The rest is some 190 instructions a message (96 to write it, 93 to read it, by callgrind) and the "
+           "The rest is some 170 instructions a message (90 to write it, 79 to read it, by callgrind) and the "
            "loops over its bytes: where a line takes less than the 81 ns that the aim was made at, they weigh more.",
     "single": "single messages: a reader just behind the writer takes away the lines that the next message goes "
               "to. One that was made to stay 64 messages behind took 14.6 ns of 64 bytes where 18.7 were usual, "
@@ -42,7 +42,7 @@ LIMITS = {
     "core": "one core: under SCHED_FIFO a woken process waits for the other's sleep; --no-fifo tells what the "
             "usual scheduler does.",
     "pieces": "1 MiB: memory bandwidth; the copying calls go over every byte twice more.",
-    "readers": "readers: all share one core, where each message costs each of them its 93 instructions and the "
+    "readers": "readers: all share one core, where each message costs each of them its 79 instructions and the "
                "sum of its bytes; by 16, one reader takes so little that others show more.",
     "sleepers": "sleeping readers: a wake-up and a membarrier for each of them that sleeps.",
 }
