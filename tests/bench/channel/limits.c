@@ -11,7 +11,7 @@
 
 #include "payload.h"
 
-#define LINE_TURNS 40000
+#define LINE_TURNS 16000
 #define BLOCKS_MAX 4096
 
 struct board {

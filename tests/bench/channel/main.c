@@ -8,10 +8,12 @@
  * differ, or where the two cores turned out to be one.
  *
  * Subjects of a series are measured one after the other in each round, a bounded time each, with a
- * pause of the same length behind it, in which others may use the cores. A round of a series in which
- * the two cores turned out to be one is made again once; the report leaves out what still was. A line
- * that is bounced in less than 40 ns raises the suspicion; what decides is whether each core does a
- * vector loop slower while the other does one too: two cores of one cache may be as fast as that.
+ * pause of the same length behind it, in which others may use the cores. Virtual CPUs are moved to
+ * other cores, near to each other or far, within seconds: so the line is measured beside each subject,
+ * which is measured once more where it differs, and the report compares only what had the same line. A
+ * line that is bounced in less than 40 ns raises the suspicion that the two cores are one; what decides
+ * is whether each core does a vector loop slower while the other does one too: two cores of one cache
+ * may be as fast as that.
  */
 #include <sched.h>
 #include <stdio.h>
@@ -186,38 +188,46 @@ static double measure(struct one *c, double ms)
     return ns;
 }
 
-/* One series in one round: cases[first] to cases[end - 1]. */
-static void measure_series(int first, int end, int round, double ms)
+/* With the line beside it: 0 where that differs before and behind it, or where the two cores turned
+ * out to be one. */
+static double measure_by_line(struct one *c, double ms, double *line)
 {
-    double values[CASES_MAX], line = 0;
+    double ns = 0;
 
     for (int try = 0; try < AGAIN; try++) {
         double before = limit_line(&place), after;
 
-        for (int i = first; i < end; i++)
-            values[i] = cases[i].n ? measure(&cases[i], ms) : 0;
+        ns = measure(c, ms);
         after = limit_line(&place);
-        line = before < after ? before : after;
+        *line = before < after ? before : after;
         if (before > LINE_CHANGED * after || after > LINE_CHANGED * before)
-            line = 0; /* moved to other cores meanwhile */
-        if (line > 0 && line < LINE_SHARED && limit_share(&place) < SHARE)
-            line = 0;
-        if (line > 0 || round == 0)
+            *line = 0; /* moved to other cores meanwhile */
+        else if (*line < LINE_SHARED && limit_share(&place) < SHARE)
+            *line = 0;
+        if (ns <= 0 || *line > 0)
             break;
     }
-    if (round == 0) {
-        for (int i = first; i < end; i++)
-            if (values[i] <= 0) {
-                fprintf(stderr, "bench: skipped: %s in %s (it failed)\n", cases[i].subject,
-                        cases[i].series);
-                cases[i].n = 0;
-            }
-        return;
+    return ns;
+}
+
+/* One series in one round: cases[first] to cases[end - 1]. Round 0 finds out what can be measured. */
+static void measure_series(int first, int end, int round, double ms)
+{
+    for (int i = first; i < end; i++) {
+        struct one *c = &cases[i];
+        double line = 0, value;
+
+        if (c->n == 0)
+            continue;
+        value = round == 0 ? measure(c, ms) : measure_by_line(c, ms, &line);
+        if (value <= 0) {
+            fprintf(stderr, "bench: %s: %s in %s (it failed)\n", round == 0 ? "skipped" : "left out",
+                    c->subject, c->series);
+            if (round == 0)
+                c->n = 0;
+        } else if (round > 0)
+            printf("%s\t%d\t%s\t%.6g\t%.4g\n", c->series, round, c->subject, value, line);
     }
-    for (int i = first; i < end; i++)
-        if (values[i] > 0)
-            printf("%s\t%d\t%s\t%.6g\t%.4g\n", cases[i].series, round, cases[i].subject, values[i],
-                   line);
     fflush(stdout);
 }
 

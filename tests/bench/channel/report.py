@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Make a table, a JSON file and plots of what bench_channel printed.
 
-A ratio is made in every round of its own. Shown are the median, the least and the greatest. Rounds
-in which the bounced line tells that the two cores were one, or changed, count nowhere.
+A ratio is made in every round of its own, of two values that had the same bounced line beside them.
+Shown are the median, the least and the greatest. Values beside which the line tells that the two cores
+were one, or changed, count nowhere.
 """
 
 import argparse
@@ -18,7 +19,8 @@ from table import numbers, print_table, save, spread, verdict
 
 KERNEL = ["pipe", "stream", "seqpacket", "mq"]
 PEERS = KERNEL + ["zmq", "boost", "libqb", "iceoryx"]
-LINE = "line"  # the bounced line beside the series
+LINE = "line"  # the bounced line beside the subject
+LINE_CHANGED = 1.3  # as in main.c
 
 
 class Aim:
@@ -99,40 +101,45 @@ def aims():
 
 
 def read(lines):
-    """{series: {subject: {round: ns}}}, {series: {round: ns of the line}}, rounds dropped."""
-    table, line, dropped = collections.OrderedDict(), {}, collections.Counter()
+    """{series: {subject: {round: (ns, ns of the line)}}}, and how many values were dropped."""
+    table, dropped = collections.OrderedDict(), 0
     for text in lines:
-        series, number, subject, value, bounced = text.rstrip("\n").split("\t")
+        series, number, subject, value, line = text.rstrip("\n").split("\t")
         subjects = table.setdefault(series, collections.OrderedDict()).setdefault(subject, {})
-        if float(bounced) > 0:
-            subjects[int(number)] = float(value)
-            line.setdefault(series, {})[int(number)] = float(bounced)
+        if float(line) > 0:
+            subjects[int(number)] = float(value), float(line)
         else:
-            dropped[series, int(number)] += 1
-    return table, line, dropped
+            dropped += 1
+    return table, dropped
 
 
-def ratio(aim, table, line):
-    above = table.get(aim.series, {}).get(aim.subject, {})
+def same_line(one, other):
+    """Was it the same two cores, or two that are as far from each other?"""
+    return max(one, other) <= LINE_CHANGED * min(one, other)
+
+
+def below(aim, subjects, number, line):
+    """What a value of that round, with that line beside it, is compared with."""
     if aim.base == LINE:
-        below = line.get(aim.series, {})
-    elif isinstance(aim.base, list):
-        below = {}
-        for subject in aim.base:
-            for number, ns in table.get(aim.series, {}).get(subject, {}).items():
-                below[number] = min(ns, below.get(number, ns))
-    else:
-        below = table.get(aim.series, {}).get(aim.base, {})
-    rounds = sorted(above.keys() & below.keys())
-    if not rounds:
-        return None
-    return spread([below[n] / above[n] if aim.speed else above[n] / below[n] for n in rounds])
+        return line
+    found = [subjects[base][number] for base in (aim.base if isinstance(aim.base, list) else [aim.base])
+             if number in subjects.get(base, {})]
+    return min((ns for ns, other in found if same_line(line, other)), default=None)
 
 
-def judge(table, line):
+def ratio(aim, table):
+    subjects, ratios = table.get(aim.series, {}), []
+    for number, (ns, line) in subjects.get(aim.subject, {}).items():
+        base = below(aim, subjects, number, line)
+        if base:
+            ratios.append(base / ns if aim.speed else ns / base)
+    return spread(ratios) if ratios else None
+
+
+def judge(table):
     rows = []
     for aim in aims():
-        result = ratio(aim, table, line)
+        result = ratio(aim, table)
         row = {"what": aim.what, "aim": "", "verdict": "not measured"}
         if aim.limit:
             row["aim"] = f"{aim.relation} {aim.limit:g}"
@@ -147,13 +154,14 @@ def judge(table, line):
     return rows
 
 
-def measured(table, line):
+def measured(table):
     for series, subjects in table.items():
-        if line.get(series):
-            yield series, "bounced line", spread(list(line[series].values()))
+        lines = [line for rounds in subjects.values() for _, line in rounds.values()]
+        if lines:
+            yield series, "bounced line", spread(lines)
         for subject, rounds in subjects.items():
             if rounds:
-                yield series, subject, spread(list(rounds.values()))
+                yield series, subject, spread([ns for ns, _ in rounds.values()])
 
 
 def plot(folder, table):
@@ -169,7 +177,7 @@ def plot(folder, table):
             for subject, rounds in subjects.items():
                 if rounds and subject not in ("memcpy", "shmd/spin"):
                     curves.setdefault(subject, []).append(
-                        (int(series.rsplit("/", 1)[1]), statistics.median(rounds.values())))
+                        (int(series.rsplit("/", 1)[1]), statistics.median(ns for ns, _ in rounds.values())))
         if not curves:
             continue
         script = []
@@ -189,24 +197,24 @@ def main():
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--plot", metavar="DIR")
     args = parser.parse_args()
-    table, line, dropped = read(sys.stdin)
+    table, dropped = read(sys.stdin)
     if not table:
         sys.exit("bench: nothing was measured")
-    rows = list(measured(table, line))
+    rows = list(measured(table))
     print_table(["NANOSECONDS OF A MESSAGE", "MEDIAN", "MIN", "MAX", "ROUNDS"],
                 [[f"{series} {subject}", *numbers(r), str(r["rounds"])]
                  for series, subject, r in rows])
-    kept = sum(len(rounds) for rounds in line.values())
-    print(f"{len(dropped)} of {len(dropped) + kept} rounds of a series dropped: "
+    kept = sum(len(rounds) for subjects in table.values() for rounds in subjects.values())
+    print(f"{dropped} of {dropped + kept} values dropped: "
           "the two virtual CPUs were on one core, or moved\n")
-    judged = judge(table, line)
+    judged = judge(table)
     print_table(["AIM", "MEDIAN", "MIN", "MAX", "ROUNDS", "AIM", ""],
                 [[row["what"], *numbers(row), str(row.get("rounds", 0)), row["aim"], row["verdict"]]
                  for row in judged])
     for why in dict.fromkeys(row["limited_by"] for row in judged if "limited_by" in row):
         print(textwrap.fill("What limits " + why, 110), end="\n\n")
     if args.json:
-        save(args.json, dropped=len(dropped),
+        save(args.json, dropped=dropped,
              measured=[{"series": s, "subject": u, "unit": "ns", **r} for s, u, r in rows],
              aims=judged)
     if args.plot:
