@@ -69,7 +69,7 @@ static inline int ring_doorbell(struct ring_writer *w, uint64_t sequence)
 
     ring_fence_if(w->fencing);
     if (__builtin_expect(ring_load(&h->readers_asleep) | ring_load(&h->blind) |
-                         (sequence % RING_WEIGHED == 0), 0))
+                         (sequence >= w->weigh_next), 0))
         return ring_doorbell_seldom(w);
     return 0;
 }

@@ -25,6 +25,7 @@ struct ring_writer {
     bool fencing;      /* after each message, and so says the header */
     uint64_t bytes;
     uint64_t index_next; /* from here on a record is to be noted */
+    uint64_t weigh_next; /* from this sequence on it is weighed who is to fence */
 
     struct ring_hooks hooks;
     uint64_t claimed;  /* how far a record and the word behind it may reach */
@@ -40,7 +41,7 @@ struct ring_writer {
     uint32_t agreed; /* the epoch in which `claimed` was compared with the readers' places */
     bool must_fence;   /* nobody's membarrier reaches this process */
     bool sleepy;       /* readers sleep most of the time */
-    uint32_t woken;    /* times, with the last few messages */
+    uint32_t woken;    /* times, since that was last weighed */
     unsigned char *copy;       /* RING_MANY: what was reserved */
     uint32_t copy_size;
     struct deadline deadline;
