@@ -30,7 +30,8 @@ int ring_many_commit(struct ring_writer *w, uint32_t length);
 
 /* ring_doorbell.c */
 #define RING_WEIGHED 64u /* messages: each time so many it is weighed who is to pay for fences */
-int ring_doorbell_seldom(struct ring_writer *w); /* readers sleep, cannot say so, or it is time to weigh */
+/* Readers sleep, cannot say so, or it is time to weigh. */
+int ring_doorbell_seldom(struct ring_writer *w);
 
 /* ring_writer.c */
 void ring_publish_held(struct ring_writer *w);

@@ -7,8 +7,8 @@
 
 /*
  * What is mostly there: the whole next message. False: look closer. Mostly it is as long as the one
- * before, and where the next one stands is then known without what the head word says: the processor
- * goes on to it while this one's line is still on its way.
+ * before, and where the next one stands is then known without what the head word says: the
+ * processor goes on to it while this one's line is still on its way.
  */
 static inline bool hit(struct ring_reader *r, struct ring_entry *e)
 {

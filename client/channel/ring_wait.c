@@ -14,7 +14,7 @@
 #define BUDGET_MAX 50000u /* ns */
 #define BUDGET_MIN 800u
 #define ALWAYS 1000000u /* ns between two looks at the time limit, of who never sleeps */
-#define LOOKS 1024u /* waits in vain between two questions after the CPUs, which take microseconds */
+#define LOOKS 1024u /* waits in vain between two questions after the CPUs: some microseconds */
 
 #ifdef RING_TSAN
 _Atomic uint32_t ring_fences;
