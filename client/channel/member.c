@@ -160,26 +160,33 @@ void member_close(struct member *m)
     shmd_detach(m->s, &m->attachment);
 }
 
-/* Where there is no shmd it fails at once, and what follows works without. */
-static void connect_again(struct member *m, int timeout_ms)
+/* Where there is no shmd it fails at once, and what follows works without: one that comes anew says
+ * so in the ring. -EAGAIN: one is there, and does not answer in time. */
+static int connect_again(struct member *m, int timeout_ms)
 {
     struct deadline d = {.timeout_ms = timeout_ms};
     struct shmd *s = m->s;
 
     if (link_hung_up(s))
         link_close(s);
-    if (s->fd < 0 && clock_ns(CLOCK_MONOTONIC) >= s->members_rest &&
-        link_once(s, &d) == -ETIMEDOUT)
-        s->members_rest = clock_ns(CLOCK_MONOTONIC) + REST_NS;
+    if (s->fd >= 0)
+        return 0;
+    if (clock_ns(CLOCK_MONOTONIC) < s->members_rest)
+        return -EAGAIN;
+    if (link_once(s, &d) != -ETIMEDOUT)
+        return 0;
+    s->members_rest = clock_ns(CLOCK_MONOTONIC) + REST_NS;
+    return -EAGAIN;
 }
 
 int member_check(struct member *m)
 {
-    connect_again(m, AGAIN_MS);
+    int r = connect_again(m, AGAIN_MS);
+
     if (m->kind == JOIN_BLIND) /* shmd counts it only once it is told */
         return m->s->fd < 0 ? -EAGAIN : 0;
     if (atomic_load_explicit(&m->ring.slot[m->slot].role, memory_order_acquire) == m->role)
-        return 0;
+        return r;
     return handle_fail(m->s, -ESTALE, "shmd has ended this process's part in %s",
                        m->attachment.segment.name);
 }

@@ -54,7 +54,7 @@ int member_open(struct member *m, struct shmd *s, const char *name, uint32_t kin
 void member_close(struct member *m);
 
 /* Is the role still this member's? Looks whether there is another connection to be made. -ESTALE;
- * -EAGAIN: of one without a slot, which shmd knows nothing of now. */
+ * -EAGAIN: shmd could not be told of it now. */
 int member_check(struct member *m);
 
 /* Let shmd wake those of the other kind who poll. False: it lives, as far as can be seen, and takes

@@ -68,14 +68,12 @@ static bool unlock(struct ring_writer *w)
 static int begin(struct ring_writer *w)
 {
     const struct ring_header *h = w->ring.header;
-    int r = ring_writer_load(w);
+    int r = ring_holds_slot(w) ? ring_writer_load(w) : -ESTALE;
 
     if (r == 0)
         r = ring_writer_settle(w);
     if (r == 0 && ring_load_acquire(&h->epoch) != w->agreed)
         ring_writer_agree(w);
-    if (r == 0)
-        r = ring_writer_tell(w, w->agreed);
     w->bytes = ring_load(&h->bytes);
     w->wakes = ring_load(&h->wakes);
     return r;
@@ -85,8 +83,10 @@ int ring_many_send(struct ring_writer *w, const void *bytes, uint32_t length, st
 {
     for (;;) {
         uint64_t end;
-        int r = lock(w, d);
+        int r = ring_writer_tell(w, ring_load(&w->ring.header->epoch)); /* which may take time */
 
+        if (r == 0)
+            r = lock(w, d);
         if (r < 0)
             return r;
         r = begin(w);

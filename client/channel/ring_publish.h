@@ -51,15 +51,19 @@ static inline bool ring_holds_slot(const struct ring_writer *w)
            ring_is_mine(&w->ring.slot[w->slot], w->role);
 }
 
-/* -ESTALE. Where shmd cannot be told now it finds the writer by what stands in its slot. */
+/* -ESTALE. Where shmd cannot be told now it is to be with the next message; until then it finds the
+ * writer by what stands in its slot. */
 static inline int ring_writer_tell(struct ring_writer *w, uint32_t epoch)
 {
+    int r = 0;
+
     if (epoch == w->told)
         return 0;
-    if (w->hooks.changed && w->hooks.changed(w->hooks.data) == -ESTALE)
-        return -ESTALE;
-    w->told = epoch;
-    return 0;
+    if (w->hooks.changed)
+        r = w->hooks.changed(w->hooks.data);
+    if (r == 0)
+        w->told = epoch;
+    return r == -ESTALE ? r : 0;
 }
 
 /* After a store that publishes, with the sequence of the next message: wake who sleeps. 0, so that

@@ -35,6 +35,7 @@ static int explain(struct shmd_writer *w, int error, size_t length)
     case -EIDRM:
         return handle_fail(s, error, "%s was removed, and nobody reads it", name_of(w));
     case -ESTALE:
+        w->member.stale = true;
         return handle_fail(s, error, "shmd has ended this process's part in %s", name_of(w));
     default:
         return handle_fail(s, error, "%s: %s", name_of(w), strerror(-error));

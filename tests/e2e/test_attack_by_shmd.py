@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import select
+import signal
 import socket
 import struct
 import threading
@@ -203,9 +204,37 @@ def test_a_restart_before_it_begins(b, library, between, rings, role, flag, flag
 
     m = library(ALICE, between(change))
     m.do(role, NAME, 0, 0)
-    if role == "writer":
-        m.do("send", 1, 64, 0)
-    else:
-        m.do("recv", 1, 1, expect=errno.ETIMEDOUT)
+
+    def known():  # where shmd does not answer in time, by a later call
+        if role == "writer":
+            m.do("send", 1, 64, 0)
+        else:
+            m.do("recv", 1, 1, expect=errno.ETIMEDOUT)
+        return any(h.flags & flag for h in alice.who(NAME))
+
     with b.connect(ALICE) as alice:
-        shmd.until(lambda: any(h.flags & flag for h in alice.who(NAME)), "it is known")
+        shmd.until(known, "it is known")
+
+
+@pytest.mark.parametrize("flags", [0, MANY])
+def test_one_that_does_not_answer(b, library, rings, flags):
+    """A writer that could not make itself known to a new shmd in time does so with a later message."""
+    with b.connect(ALICE) as alice:
+        ring = rings(alice.channel(NAME, flags, max_message=64).shmid)
+    m = library(ALICE)
+    m.do("writer", NAME, 0, 0)
+    epoch = ring.get("epoch")
+    b.kill()
+    b.start()
+    shmd.until(lambda: ring.get("epoch") != epoch, "its members are to make themselves known")
+    os.kill(b.pid, signal.SIGSTOP)
+    m.do("send", 1, 64, 0)
+    os.kill(b.pid, signal.SIGCONT)
+
+    def known():
+        m.do("send", 1, 64, 0)
+        return any(h.flags & F.HOLDER_WRITER for h in alice.who(NAME))
+
+    with b.connect(ALICE) as alice:
+        assert not any(h.flags & F.HOLDER_WRITER for h in alice.who(NAME))
+        shmd.until(known, "it is known")

@@ -294,12 +294,48 @@ static void poll_flags(void **state)
     fixture_done(&f);
 }
 
+/* A writer tells of itself with its next message where shmd could not be told with this one. */
+static void told_again(void **state)
+{
+    static const uint32_t kinds[] = {0, RING_MANY};
+
+    (void)state;
+    for (unsigned k = 0; k < ARRAY_LEN(kinds); k++) {
+        struct fixture f;
+        struct ring_writer w;
+        int changed = 0;
+        void *room;
+
+        fixture_make(&f, kinds[k], 50, 30);
+        assert_int_equal(fixture_writer(&f, &w, 0), 0);
+        w.hooks.changed = count_failures;
+        w.hooks.data = &changed;
+        assert_int_equal(send_numbered(&w, 0), 0);
+        assert_int_equal(changed, 0);
+        ring_new_epoch(&f.ring);
+        for (int i = 1; i < 4; i++) {
+            assert_int_equal(send_numbered(&w, 0), 0);
+            assert_int_equal(changed, i);
+        }
+        assert_int_equal(ring_reserve(&w, 8, &room, now()), 0);
+        assert_int_equal(ring_commit(&w, 8), 0);
+        assert_true(changed > 3);
+        changed = 0;
+        w.hooks.changed = count_changes;
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(send_numbered(&w, 0), 0);
+        assert_int_equal(changed, 1);
+        ring_writer_close(&w);
+        fixture_done(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slow_readers), cmocka_unit_test(hold), cmocka_unit_test(ends),
         cmocka_unit_test(many),         cmocka_unit_test(poll_flags), cmocka_unit_test(removed),
-        cmocka_unit_test(ends_under_poll),
+        cmocka_unit_test(ends_under_poll), cmocka_unit_test(told_again),
     };
 
     return cmocka_run_group_tests_name("ring_ends", tests, NULL, NULL);
