@@ -72,5 +72,6 @@ void ring_publish(struct ring_writer *w);
 /* The end: readers that have read all are told so. Frees what the writer has. */
 void ring_writer_close(struct ring_writer *w);
 
-/* For poll: is it worth while to try again (1), or will `poke` of a reader be called (0)? */
+/* For poll: is it worth while to try again (1), will a reader call `poke` (0), or may none see who
+ * waits, so that one has to look again soon (-EAGAIN)? */
 int ring_writer_arm(struct ring_writer *w, uint32_t length);
