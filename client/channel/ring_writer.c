@@ -376,7 +376,7 @@ void ring_publish(struct ring_writer *w)
 void ring_writer_close(struct ring_writer *w)
 {
     struct ring_header *h = w->ring.header;
-    uint64_t writer = atomic_load(&h->writer);
+    uint64_t writer;
 
     ring_abort(w);
     free(w->copy);
@@ -387,6 +387,7 @@ void ring_writer_close(struct ring_writer *w)
     if (w->slot >= 0 && (uint32_t)w->slot < w->ring.slots)
         atomic_store(&w->ring.slot[w->slot].state, SLOT_LEFT);
     ring_fence();
+    writer = atomic_load(&h->writer); /* before the count: who begins now is seen in one of the two */
     if (w->ring.flags & RING_MANY ? ring_writers_left(&w->ring) == 0 : writer >> 32 == w->role) {
         atomic_compare_exchange_strong(&h->writer, &writer, (uint64_t)w->role << 32 | RING_CLOSED);
         uint32_t asleep = atomic_exchange(&h->readers_asleep, 0);
