@@ -119,7 +119,7 @@ static inline int tell_of(struct ring_writer *w, uint64_t position, uint64_t seq
     ring_store_release(&h->sent, sequence);
     ring_store_release(&h->head, position);
     ring_store(&h->bytes, bytes);
-    return ring_doorbell(w, sequence);
+    return ring_doorbell(w);
 }
 
 static inline int tell(struct ring_writer *w)
@@ -166,7 +166,7 @@ static void begin(struct ring_writer *w, uint32_t length)
     ring_store(ring_word(&w->ring, w->at + ring_record(length)), 0);
     ring_store_release(&h->piece, ring_load(&h->piece) >> 32 << 32);
     put_head(w, RING_OPEN, length);
-    ring_doorbell(w, w->sequence);
+    ring_doorbell(w);
 }
 
 /* Nobody is woken for a piece. */

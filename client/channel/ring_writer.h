@@ -25,7 +25,7 @@ struct ring_writer {
     bool fencing;      /* after each message, and so says the header */
     uint64_t bytes;
     uint64_t index_next; /* from here on a record is to be noted */
-    uint64_t weigh_next; /* from this sequence on it is weighed who is to fence */
+    uint32_t weigh_in; /* with the last of so many doorbells it is weighed who is to fence */
 
     struct ring_hooks hooks;
     uint64_t claimed;  /* how far a record and the word behind it may reach */

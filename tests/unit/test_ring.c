@@ -264,6 +264,34 @@ static void odd_batches(void **state)
     fixture_done(&f);
 }
 
+/* Readers that sleep whenever something is published are known to, whether that is a message, a batch,
+ * or one of several writers' in turn: then the writer fences, and lets nobody follow its messages. */
+static void sleepers(void **state)
+{
+    enum { SINGLE, BATCHES, MANY, WAYS };
+
+    (void)state;
+    for (int way = 0; way < WAYS; way++) {
+        struct fixture f;
+        struct ring_writer w[2];
+
+        fixture_make(&f, way == MANY ? RING_MANY : 0, 50, 100);
+        for (uint32_t i = 0; i < (way == MANY ? 2 : 1); i++)
+            assert_int_equal(fixture_writer(&f, &w[i], i), 0);
+        for (uint32_t n = 0; n < 200; n++) {
+            atomic_store(&f.ring.header->readers_asleep, ASLEEP_FUTEX);
+            if (way == BATCHES)
+                ring_hold_back(&w[0]);
+            for (int i = 0; i < (way == BATCHES ? 16 : 1); i++)
+                assert_int_equal(send_numbered(&w[way == MANY ? n % 2 : 0], n), 0);
+            ring_publish(&w[0]);
+        }
+        assert_true(w[0].sleepy);
+        assert_int_equal(f.ring.header->fencing, 1);
+        fixture_done(&f);
+    }
+}
+
 static void run_on(int cpu)
 {
     cpu_set_t one;
@@ -316,7 +344,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(limits),  cmocka_unit_test(room),    cmocka_unit_test(wrap),
         cmocka_unit_test(batches), cmocka_unit_test(history), cmocka_unit_test(lapping),
-        cmocka_unit_test(odd_batches), cmocka_unit_test(moved),
+        cmocka_unit_test(odd_batches), cmocka_unit_test(sleepers), cmocka_unit_test(moved),
     };
 
     return cmocka_run_group_tests_name("ring", tests, NULL, NULL);
