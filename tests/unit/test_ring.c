@@ -3,6 +3,9 @@
 #include "unit_ring.h"
 
 #include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 
 static void limits(void **state)
 {
@@ -339,12 +342,51 @@ static void moved(void **state)
     fixture_done(&f);
 }
 
+/* A spin yields no more where somebody busy takes the CPU for long. */
+static void busy_neighbour(void **state)
+{
+    struct deadline d = {.timeout_ms = 10000};
+    struct ring_wait w;
+    cpu_set_t all;
+    pid_t child;
+    int cpu = 0;
+
+    (void)state;
+    assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+    while (!CPU_ISSET((size_t)cpu, &all))
+        cpu++;
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        run_on(cpu);
+        for (;;)
+            ring_pause();
+    }
+    ring_wait_init(&w);
+    w.single = false; /* others may be waited for elsewhere */
+    run_on(cpu);
+    while (w.stays == 0 && deadline_left_ms(&d) > 0) {
+        struct ring_spin s;
+
+        w.alone = false;
+        assert_true(ring_spin_begin(&w, &s, 0));
+        while (ring_spin_turn(&s))
+            ;
+    }
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+    assert_true(w.stays > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(limits),  cmocka_unit_test(room),    cmocka_unit_test(wrap),
         cmocka_unit_test(batches), cmocka_unit_test(history), cmocka_unit_test(lapping),
         cmocka_unit_test(odd_batches), cmocka_unit_test(sleepers), cmocka_unit_test(moved),
+        cmocka_unit_test(busy_neighbour),
     };
 
     return cmocka_run_group_tests_name("ring", tests, NULL, NULL);
