@@ -43,7 +43,8 @@
  * opened with: one thread at a time uses all of these, and they are closed before it is
  * disconnected. `timeout_ms` 0 tries, -1 waits for ever; -ETIMEDOUT says that nothing happened. After
  * shmd came back, the next call that sends, or that has to wait for a message, tells it of this
- * member, for which it may take a third of a second more.
+ * member, for which it may take a third of a second more; a call that has to wake who polls, be it to
+ * commit, uncork or release, may take a second, where shmd's socket is open and shmd not yet there.
  */
 #ifndef SHMD_CHANNEL_H
 #define SHMD_CHANNEL_H

@@ -11,12 +11,12 @@
  * since the channel was made and never wraps (64 bits); a sequence counts messages.
  *
  * The head word publishes. It is 0 before its record is there, then (sequence mod 2^32) << 32 |
- * kind | length. Whoever writes a record first clears the word behind it, where the next one will
- * stand, then fills it in, then stores its head word with release: so old bytes are never taken
- * for a record, one store publishes, the reader polls the very line that it is going to read, and
- * a record whose writer died was never there. Several are published at once by storing the first
- * one's head word last. The rest of a record's first line is written just before its head word: a
- * reader that polls the line would otherwise take it away between two stores.
+ * kind | length. Whoever writes a record clears the word behind it, where the next one will stand,
+ * before he stores its head word with release: so old bytes are never taken for a record, one store
+ * publishes, the reader polls the very line that it is going to read, and a record whose writer died
+ * was never there. Several are published at once by storing the first one's head word last. The rest
+ * of a record's first line is written just before its head word: a reader that polls the line would
+ * otherwise take it away between two stores.
  *
  * `sent` and then `head` are stored behind it: hints that lag. Who takes over goes on from there
  * over all records that are ready. The one at `head`, where there is one, says its sequence itself;
@@ -57,9 +57,9 @@
  * raises `fencing`, fences itself after each message, and sleepers need no membarrier. It lowers
  * `fencing`, fence, looks at the flag: either the sleeper sees that, or it is seen. A publisher
  * whom nobody's membarrier reaches fences always, as many writers do; a sleeper whose membarrier
- * fails sleeps in short steps. A writer that waits for room always calls membarrier, and readers
- * fence only where they could not register. A reader that moves on while it joins rings as well: a
- * writer may have gone to sleep because of where it stood before.
+ * fails sleeps in short steps, and polls by a timer. A writer that waits for room always calls
+ * membarrier, and readers fence only where they could not register. A reader that moves on while it
+ * joins rings as well: a writer may have gone to sleep because of where it stood before.
  * A flag is shared, so nobody lowers it but who rings; at worst somebody rings for nothing.
  * A reader that may not write cannot raise a flag: shmd counts it in `blind`, and then every
  * message rings.

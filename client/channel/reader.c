@@ -86,14 +86,17 @@ EXPORT struct shmd_reader *shmd_reader_close(struct shmd_reader *r)
  * again. */
 static bool arm(struct shmd_reader *r, int error, int timeout_ms, int *looks)
 {
+    int armed;
+
     if (error != -ETIMEDOUT || timeout_ms != 0 || r->member.epoll < 0)
         return false;
     member_poll_begin(&r->member);
-    if (ring_reader_arm(&r->ring) <= 0)
+    armed = ring_reader_arm(&r->ring);
+    if (armed == 0)
         return false;
-    if (++*looks <= MEMBER_LOOKS)
+    if (armed > 0 && ++*looks <= MEMBER_LOOKS)
         return true;
-    member_poll_soon(&r->member); /* somebody makes it come and go */
+    member_poll_soon(&r->member); /* it comes and goes, or nobody may tell of it */
     return false;
 }
 

@@ -213,7 +213,8 @@ int ring_writer_arm(struct ring_writer *w, uint32_t length)
     if (end <= w->claimed && !(w->ring.flags & RING_MANY))
         return 1;
     raise_flag(w, end, ASLEEP_POLL);
-    ring_wait_barrier();
+    bool seen = ring_wait_barrier();
+
     r = look(w, end);
-    return r != -EAGAIN;
+    return r != -EAGAIN ? 1 : seen ? 0 : -EAGAIN;
 }

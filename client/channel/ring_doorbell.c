@@ -30,7 +30,7 @@ static void weigh(struct ring_writer *w)
     else if (w->woken < 8)
         w->sleepy = false;
     w->woken = 0;
-    w->weigh_next = w->sequence + RING_WEIGHED;
+    w->weigh_in = RING_WEIGHED;
 
     bool fencing = w->sleepy || w->must_fence;
 
@@ -51,7 +51,7 @@ int ring_doorbell_seldom(struct ring_writer *w)
 
     if (ring_load(&h->readers_asleep) | ring_load(&h->blind))
         wake(w);
-    if (w->sequence >= w->weigh_next)
+    if (w->weigh_in == 0)
         weigh(w);
     return 0;
 }

@@ -29,7 +29,7 @@ int ring_many_reserve(struct ring_writer *w, uint32_t length, void **ret, const 
 int ring_many_commit(struct ring_writer *w, uint32_t length);
 
 /* ring_doorbell.c */
-#define RING_WEIGHED 64u /* messages: each time so many it is weighed who is to pay for fences */
+#define RING_WEIGHED 64u /* doorbells: each time so many it is weighed who is to pay for fences */
 /* Readers sleep, cannot say so, or it is time to weigh. */
 int ring_doorbell_seldom(struct ring_writer *w);
 
@@ -66,15 +66,15 @@ static inline int ring_writer_tell(struct ring_writer *w, uint32_t epoch)
     return r == -ESTALE ? r : 0;
 }
 
-/* After a store that publishes, with the sequence of the next message: wake who sleeps. 0, so that
- * the calls that end with it need no stack. */
-static inline int ring_doorbell(struct ring_writer *w, uint64_t sequence)
+/* After a store that publishes: wake who sleeps. 0, so that the calls that end with it need no
+ * stack. */
+static inline int ring_doorbell(struct ring_writer *w)
 {
     const struct ring_header *h = w->ring.header;
 
     ring_fence_if(w->fencing);
     if (__builtin_expect(ring_load(&h->readers_asleep) | ring_load(&h->blind) |
-                         (sequence >= w->weigh_next), 0))
+                         (--w->weigh_in == 0), 0))
         return ring_doorbell_seldom(w);
     return 0;
 }

@@ -232,10 +232,9 @@ int ring_reader_arm(struct ring_reader *r)
 {
     uint32_t ended = r->ended;
     struct ring_entry e;
-    int look;
+    bool seen = raise_flag(r, ASLEEP_POLL);
+    int look = look_all(r, &e, false);
 
-    raise_flag(r, ASLEEP_POLL);
-    look = look_all(r, &e, false);
     r->ended = ended; /* the next call is what tells it */
-    return look != LOOK_NOTHING;
+    return look != LOOK_NOTHING ? 1 : seen ? 0 : -EAGAIN;
 }

@@ -78,5 +78,6 @@ int ring_recv(struct ring_reader *r, void *to, uint32_t room, uint32_t *length, 
 
 void ring_reader_leave(struct ring_reader *r);
 
-/* For poll: is there something to receive already (1), or will the writer call `poke` (0)? */
+/* For poll: is there something to receive already (1), will the writer call `poke` (0), or may it not
+ * see who waits, so that one has to look again soon (-EAGAIN)? */
 int ring_reader_arm(struct ring_reader *r);

@@ -151,6 +151,7 @@ int ring_writer_start(struct ring_writer *w, const struct ring *ring, int slot, 
     w->agreed = w->told - 1;
     w->must_fence = !ring_wait_register() || ring->flags & RING_MANY;
     w->fencing = true;
+    w->weigh_in = 1;
     w->block_shift = (uint32_t)__builtin_ctzll(ring->size / RING_BLOCKS);
     w->bytes = ring_load(&h->bytes);
     w->waits = ring_load(&h->waits);

@@ -14,6 +14,8 @@
 #define BUDGET_MAX 50000u /* ns */
 #define BUDGET_MIN 800u
 #define ALWAYS 1000000u /* ns between two looks at the time limit, of who never sleeps */
+#define LONG_YIELD 500000 /* ns that others run who are not members, but busy */
+#define STAYS 1024u /* spins that yield to nobody thereafter */
 #define LOOKS 1024u /* waits in vain between two questions after the CPUs: some microseconds */
 
 #ifdef RING_TSAN
@@ -88,7 +90,10 @@ void ring_wait_init(struct ring_wait *w)
 
 bool ring_spin_begin(struct ring_wait *w, struct ring_spin *s, uint32_t peer_cpu)
 {
-    *s = (struct ring_spin){.limit = w->always ? ALWAYS : w->budget, .yields = !w->always};
+    if (w->stays > 0)
+        w->stays--;
+    *s = (struct ring_spin){.wait = w, .limit = w->always ? ALWAYS : w->budget,
+                            .yields = !w->always && w->stays == 0};
     if (w->always)
         return true;
     if (!w->never && !w->alone && !(w->single && peer_cpu && peer_cpu == ring_wait_cpu()))
@@ -103,8 +108,13 @@ bool ring_spin_clock(struct ring_spin *s)
 
     if (s->start == 0)
         s->start = now;
-    else if (s->yields)
+    else if (s->yields) {
         sched_yield();
+        if (clock_ns(CLOCK_MONOTONIC) - now > LONG_YIELD) {
+            s->yields = false;
+            s->wait->stays = STAYS;
+        }
+    }
     return now - s->start < s->limit;
 }
 

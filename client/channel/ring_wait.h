@@ -6,7 +6,8 @@
  * nothing, the next one may take half as long; each time it paid, twice as long, up to 50 us. Where
  * this thread may run on one CPU only and the peer was last seen there, or there is but one, a spin
  * could only keep the peer from running. Several members may share one CPU: one that spins lets the
- * others run now and then, without whom the peer cannot go on.
+ * others run now and then, without whom the peer cannot go on. Not where those who run then keep the
+ * CPU for long: who sleeps is put before them when it is woken, who has yielded is not.
  *
  * The fence that a sleeper needs in the publisher is put there by membarrier(2), for which the
  * publisher's process is registered.
@@ -18,6 +19,7 @@
 
 struct ring_wait {
     uint32_t budget;    /* nanoseconds of the next spin */
+    uint32_t stays;     /* spins that are not to yield, as a yield took long */
     uint32_t looks;     /* waits in vain until the CPUs are asked for anew */
     bool single;        /* this thread may run on one CPU only */
     bool alone;         /* there is one only */
@@ -27,6 +29,7 @@ struct ring_wait {
 
 /* One spin. */
 struct ring_spin {
+    struct ring_wait *wait;
     int64_t start; /* 0: the clock was not asked yet */
     uint32_t turns;
     uint32_t limit;

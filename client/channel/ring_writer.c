@@ -119,7 +119,7 @@ static inline int tell_of(struct ring_writer *w, uint64_t position, uint64_t seq
     ring_store_release(&h->sent, sequence);
     ring_store_release(&h->head, position);
     ring_store(&h->bytes, bytes);
-    return ring_doorbell(w, sequence);
+    return ring_doorbell(w);
 }
 
 static inline int tell(struct ring_writer *w)
@@ -166,7 +166,7 @@ static void begin(struct ring_writer *w, uint32_t length)
     ring_store(ring_word(&w->ring, w->at + ring_record(length)), 0);
     ring_store_release(&h->piece, ring_load(&h->piece) >> 32 << 32);
     put_head(w, RING_OPEN, length);
-    ring_doorbell(w, w->sequence);
+    ring_doorbell(w);
 }
 
 /* Nobody is woken for a piece. */
@@ -376,7 +376,7 @@ void ring_publish(struct ring_writer *w)
 void ring_writer_close(struct ring_writer *w)
 {
     struct ring_header *h = w->ring.header;
-    uint64_t writer = atomic_load(&h->writer);
+    uint64_t writer;
 
     ring_abort(w);
     free(w->copy);
@@ -387,6 +387,7 @@ void ring_writer_close(struct ring_writer *w)
     if (w->slot >= 0 && (uint32_t)w->slot < w->ring.slots)
         atomic_store(&w->ring.slot[w->slot].state, SLOT_LEFT);
     ring_fence();
+    writer = atomic_load(&h->writer); /* before the count: who begins now is seen in one of the two */
     if (w->ring.flags & RING_MANY ? ring_writers_left(&w->ring) == 0 : writer >> 32 == w->role) {
         atomic_compare_exchange_strong(&h->writer, &writer, (uint64_t)w->role << 32 | RING_CLOSED);
         uint32_t asleep = atomic_exchange(&h->readers_asleep, 0);

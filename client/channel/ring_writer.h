@@ -25,7 +25,7 @@ struct ring_writer {
     bool fencing;      /* after each message, and so says the header */
     uint64_t bytes;
     uint64_t index_next; /* from here on a record is to be noted */
-    uint64_t weigh_next; /* from this sequence on it is weighed who is to fence */
+    uint32_t weigh_in; /* with the last of so many doorbells it is weighed who is to fence */
 
     struct ring_hooks hooks;
     uint64_t claimed;  /* how far a record and the word behind it may reach */
@@ -72,5 +72,6 @@ void ring_publish(struct ring_writer *w);
 /* The end: readers that have read all are told so. Frees what the writer has. */
 void ring_writer_close(struct ring_writer *w);
 
-/* For poll: is it worth while to try again (1), or will `poke` of a reader be called (0)? */
+/* For poll: is it worth while to try again (1), will a reader call `poke` (0), or may none see who
+ * waits, so that one has to look again soon (-EAGAIN)? */
 int ring_writer_arm(struct ring_writer *w, uint32_t length);

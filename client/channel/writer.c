@@ -86,12 +86,15 @@ EXPORT struct shmd_writer *shmd_writer_close(struct shmd_writer *w)
  */
 static bool arm(struct shmd_writer *w, int error, int timeout_ms, size_t length, int *looks)
 {
+    int armed;
+
     if (error != -ETIMEDOUT || timeout_ms != 0 || w->member.epoll < 0)
         return false;
     member_poll_begin(&w->member);
-    if (ring_writer_arm(&w->ring, (uint32_t)length) <= 0)
+    armed = ring_writer_arm(&w->ring, (uint32_t)length);
+    if (armed == 0)
         return false;
-    if (++*looks <= MEMBER_LOOKS)
+    if (armed > 0 && ++*looks <= MEMBER_LOOKS)
         return true;
     member_poll_soon(&w->member);
     return false;

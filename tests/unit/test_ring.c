@@ -3,6 +3,9 @@
 #include "unit_ring.h"
 
 #include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 
 static void limits(void **state)
 {
@@ -259,9 +262,37 @@ static void odd_batches(void **state)
         if (n % 63 == 62)
             ring_publish(&w);
     }
-    assert_int_equal(f.ring.header->fencing, 0);
+    assert_int_equal(f.ring.header->fencing, !ring_wait_register());
     ring_writer_close(&w);
     fixture_done(&f);
+}
+
+/* Readers that sleep whenever something is published are known to, whether that is a message, a batch,
+ * or one of several writers' in turn: then the writer fences, and lets nobody follow its messages. */
+static void sleepers(void **state)
+{
+    enum { SINGLE, BATCHES, MANY, WAYS };
+
+    (void)state;
+    for (int way = 0; way < WAYS; way++) {
+        struct fixture f;
+        struct ring_writer w[2];
+
+        fixture_make(&f, way == MANY ? RING_MANY : 0, 50, 100);
+        for (uint32_t i = 0; i < (way == MANY ? 2 : 1); i++)
+            assert_int_equal(fixture_writer(&f, &w[i], i), 0);
+        for (uint32_t n = 0; n < 200; n++) {
+            atomic_store(&f.ring.header->readers_asleep, ASLEEP_FUTEX);
+            if (way == BATCHES)
+                ring_hold_back(&w[0]);
+            for (int i = 0; i < (way == BATCHES ? 16 : 1); i++)
+                assert_int_equal(send_numbered(&w[way == MANY ? n % 2 : 0], n), 0);
+            ring_publish(&w[0]);
+        }
+        assert_true(w[0].sleepy);
+        assert_int_equal(f.ring.header->fencing, 1);
+        fixture_done(&f);
+    }
 }
 
 static void run_on(int cpu)
@@ -311,12 +342,51 @@ static void moved(void **state)
     fixture_done(&f);
 }
 
+/* A spin yields no more where somebody busy takes the CPU for long. */
+static void busy_neighbour(void **state)
+{
+    struct deadline d = {.timeout_ms = 10000};
+    struct ring_wait w;
+    cpu_set_t all;
+    pid_t child;
+    int cpu = 0;
+
+    (void)state;
+    assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+    while (!CPU_ISSET((size_t)cpu, &all))
+        cpu++;
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        run_on(cpu);
+        for (;;)
+            ring_pause();
+    }
+    ring_wait_init(&w);
+    w.single = false; /* others may be waited for elsewhere */
+    run_on(cpu);
+    while (w.stays == 0 && deadline_left_ms(&d) > 0) {
+        struct ring_spin s;
+
+        w.alone = false;
+        assert_true(ring_spin_begin(&w, &s, 0));
+        while (ring_spin_turn(&s))
+            ;
+    }
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+    assert_true(w.stays > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(limits),  cmocka_unit_test(room),    cmocka_unit_test(wrap),
         cmocka_unit_test(batches), cmocka_unit_test(history), cmocka_unit_test(lapping),
-        cmocka_unit_test(odd_batches), cmocka_unit_test(moved),
+        cmocka_unit_test(odd_batches), cmocka_unit_test(sleepers), cmocka_unit_test(moved),
+        cmocka_unit_test(busy_neighbour),
     };
 
     return cmocka_run_group_tests_name("ring", tests, NULL, NULL);

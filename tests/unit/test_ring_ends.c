@@ -2,6 +2,12 @@
 /* A ring within one process: who waits for whom, and what ends that. */
 #include "unit_ring.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
 /* A reader that has not read holds the writer up until it goes, however it goes. */
 static void slow_readers(void **state)
 {
@@ -330,12 +336,64 @@ static void told_again(void **state)
     }
 }
 
+/* As in a container that denies membarrier(2). */
+static int deny_barriers(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0), /* the call's number */
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog filter = {ARRAY_LEN(code), code};
+
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+                   prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0
+               ? -1 : 0;
+}
+
+/* Who polls and cannot make sure that its flag is seen knows that it has to look again by itself. */
+static void polls_unseen(void **state)
+{
+    struct fixture f;
+    struct ring_writer w;
+    struct ring_reader r;
+    uint32_t sent = 0;
+    int status;
+
+    (void)state;
+    fixture_make(&f, 0, 50, 30);
+    assert_int_equal(fixture_reader(&f, &r, 1, -1), 0);
+    assert_int_equal(fixture_writer(&f, &w, 0), 0);
+    assert_int_equal(send_numbered(&w, sent++), 0);
+    assert_int_equal(recv_numbered(&r), 0);
+    assert_int_equal(f.ring.header->fencing, !ring_wait_register());
+    if (f.ring.header->fencing)
+        skip(); /* where membarrier is denied already, writers fence */
+
+    pid_t child = fork();
+
+    assert_true(child >= 0);
+    if (child == 0) {
+        bool right = deny_barriers() == 0 && ring_reader_arm(&r) == -EAGAIN;
+
+        while (send_numbered(&w, sent) == 0)
+            sent++;
+        right = right && ring_writer_arm(&w, 50) == -EAGAIN && ring_reader_arm(&r) == 1;
+        _exit(right ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    fixture_done(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slow_readers), cmocka_unit_test(hold), cmocka_unit_test(ends),
         cmocka_unit_test(many),         cmocka_unit_test(poll_flags), cmocka_unit_test(removed),
         cmocka_unit_test(ends_under_poll), cmocka_unit_test(told_again),
+        cmocka_unit_test(polls_unseen),
     };
 
     return cmocka_run_group_tests_name("ring_ends", tests, NULL, NULL);

@@ -4,7 +4,7 @@
  *               [--cores A,B] [--no-fifo]
  *
  * Measure in interleaved rounds, and print SERIES, ROUND, SUBJECT, VALUE (nanoseconds of one message)
- * and the bounced line's nanoseconds just before and after, for report.py: 0 where they
+ * and the bounced line's nanoseconds, the lesser of just before and after, for report.py: 0 where those
  * differ, or where the two cores turned out to be one.
  *
  * Subjects of a series are measured one after the other in each round, a bounded time each, with a
