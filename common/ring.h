@@ -68,7 +68,7 @@
  * header, so that each locking is a taking over; a dead one's lock is freed by shmd.
  *
  * Nobody trusts a word in here: each is copied once, checked against the segment's size and what is
- * possible, and no loop goes on for longer than the ring is.
+ * possible, and no loop goes on for longer than it takes to walk the ring some times.
  */
 #pragma once
 

@@ -125,7 +125,8 @@ static int look_at_members(const struct ring *r, struct shmd_channel_status *to,
 /* Messages from the furthest that any reader has got to. */
 static uint64_t count_unread(const struct ring *r)
 {
-    uint64_t at = MAX(ring_load_acquire(&r->header->tail), ring_load_acquire(&r->header->consumed));
+    uint64_t tail = ring_load_acquire(&r->header->tail);
+    uint64_t consumed = ring_load_acquire(&r->header->consumed), at = MAX(tail, consumed);
     uint64_t head = ring_load_acquire(&r->header->head), from, count = 0;
     struct ring_entry e;
 

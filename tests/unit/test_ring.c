@@ -246,27 +246,6 @@ static void lapping(void **state)
     fixture_done(&f);
 }
 
-/* A writer whose readers are awake stops fencing, however many messages its batches have. */
-static void odd_batches(void **state)
-{
-    struct fixture f;
-    struct ring_writer w;
-
-    (void)state;
-    fixture_make(&f, 0, 50, 100);
-    assert_int_equal(fixture_writer(&f, &w, 0), 0);
-    assert_int_equal(f.ring.header->fencing, 1);
-    for (uint32_t n = 0; n < 3 * 63; n++) {
-        ring_hold_back(&w);
-        assert_int_equal(send_numbered(&w, n), 0);
-        if (n % 63 == 62)
-            ring_publish(&w);
-    }
-    assert_int_equal(f.ring.header->fencing, !ring_wait_register());
-    ring_writer_close(&w);
-    fixture_done(&f);
-}
-
 /* Readers that sleep whenever something is published are known to, whether that is a message, a batch,
  * or one of several writers' in turn: then the writer fences, and lets nobody follow its messages. */
 static void sleepers(void **state)
@@ -385,7 +364,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(limits),  cmocka_unit_test(room),    cmocka_unit_test(wrap),
         cmocka_unit_test(batches), cmocka_unit_test(history), cmocka_unit_test(lapping),
-        cmocka_unit_test(odd_batches), cmocka_unit_test(sleepers), cmocka_unit_test(moved),
+        cmocka_unit_test(sleepers), cmocka_unit_test(moved),
         cmocka_unit_test(busy_neighbour),
     };
 

@@ -24,6 +24,8 @@ struct reader {
     bool here, begun; /* begun: `next` is sure */
     uint32_t least, most, next; /* numbers; until it has begun its first one is between these */
     uint32_t role, told, peeked, skipped;
+    const unsigned char *oldest; /* of what is peeked, */
+    uint32_t number;             /* and its number */
 };
 
 static struct fixture f;
@@ -233,9 +235,16 @@ static void missed(struct reader *r, int64_t got)
     r->told = last_role;
 }
 
-static void peek_one(struct reader *r)
+static void check(const unsigned char *at, uint32_t number)
 {
     static unsigned char expected[1 << 17];
+    uint32_t length = numbered(expected, max, number);
+
+    assert_memory_equal(at, expected, length);
+}
+
+static void peek_one(struct reader *r)
+{
     const void *at;
     uint32_t length, number;
     int got = ring_peek(&r->r, &at, &length, now());
@@ -245,16 +254,21 @@ static void peek_one(struct reader *r)
         return;
     }
     memcpy(&number, at, 4);
-    assert_int_equal(numbered(expected, max, number), length);
-    assert_memory_equal(at, expected, length);
+    check(at, number);
     take(r, number);
-    r->peeked++;
+    if (r->peeked++ == 0) {
+        r->oldest = at;
+        r->number = number;
+    }
 }
 
 static void release_all(struct reader *r)
 {
-    int got = ring_release(&r->r);
+    int got;
 
+    if (r->peeked && !(flags & RING_BROADCAST)) /* the writer has waited for it */
+        check(r->oldest, r->number);
+    got = ring_release(&r->r);
     if (got == -EOVERFLOW) {
         assert_true(flags & RING_BROADCAST && r->peeked > 0);
         r->skipped += r->peeked;
