@@ -15,7 +15,8 @@
 #define BUDGET_MIN 800u
 #define ALWAYS 1000000u /* ns between two looks at the time limit, of who never sleeps */
 #define LONG_YIELD 500000 /* ns that others run who are not members, but busy */
-#define STAYS 1024u /* spins that yield to nobody thereafter */
+#define STAYS_MIN 16u   /* spins that yield to nobody thereafter, */
+#define STAYS_MAX 4096u /* more each time that it is so again */
 #define LOOKS 1024u /* waits in vain between two questions after the CPUs: some microseconds */
 
 #ifdef RING_TSAN
@@ -84,7 +85,7 @@ static void in_vain(struct ring_wait *w)
 
 void ring_wait_init(struct ring_wait *w)
 {
-    *w = (struct ring_wait){.budget = BUDGET_MAX};
+    *w = (struct ring_wait){.budget = BUDGET_MAX, .stays_next = STAYS_MIN};
     look_at_cpus(w);
 }
 
@@ -102,19 +103,27 @@ bool ring_spin_begin(struct ring_wait *w, struct ring_spin *s, uint32_t peer_cpu
     return false;
 }
 
+/* Who else is ready runs; false: for so long that it is better to stay for some spins. */
+static bool yield(struct ring_wait *w, int64_t now)
+{
+    sched_yield();
+    if (clock_ns(CLOCK_MONOTONIC) - now <= LONG_YIELD) {
+        w->stays_next = STAYS_MIN;
+        return true;
+    }
+    w->stays = w->stays_next;
+    w->stays_next = MIN(w->stays_next * 2, STAYS_MAX);
+    return false;
+}
+
 bool ring_spin_clock(struct ring_spin *s)
 {
     int64_t now = clock_ns(CLOCK_MONOTONIC);
 
     if (s->start == 0)
         s->start = now;
-    else if (s->yields) {
-        sched_yield();
-        if (clock_ns(CLOCK_MONOTONIC) - now > LONG_YIELD) {
-            s->yields = false;
-            s->wait->stays = STAYS;
-        }
-    }
+    else if (s->yields)
+        s->yields = yield(s->wait, now);
     return now - s->start < s->limit;
 }
 

@@ -20,6 +20,7 @@
 struct ring_wait {
     uint32_t budget;    /* nanoseconds of the next spin */
     uint32_t stays;     /* spins that are not to yield, as a yield took long */
+    uint32_t stays_next; /* how many if that is so again */
     uint32_t looks;     /* waits in vain until the CPUs are asked for anew */
     bool single;        /* this thread may run on one CPU only */
     bool alone;         /* there is one only */
