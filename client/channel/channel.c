@@ -161,7 +161,7 @@ static void look_at_all(const struct ring *r, struct shmd_channel_status *to)
     text_printable(to->options.tag, h->tag, sizeof(h->tag));
     to->size = r->size;
     to->state = (unsigned)number(&h->writer) & 3;
-    to->blind = atomic_load_explicit(&h->blind, memory_order_relaxed);
+    to->blind = atomic_load_explicit(&h->blind, memory_order_relaxed) % RING_POLLED;
     to->waiting = (atomic_load_explicit(&h->readers_asleep, memory_order_relaxed) ? 1u : 0u) |
                   (atomic_load_explicit(&h->writer_asleep, memory_order_relaxed) ? 2u : 0u);
     to->sent = number(&h->sent);
