@@ -260,6 +260,11 @@ static bool keep(void *data, const struct reg_entry *e, void *pin)
             role_finish(b, r, false);
     } /* nobody is left to be poked */
     if (TAILQ_EMPTY(&ch->roles) && TAILQ_EMPTY(&ch->waiting)) {
+        if (bit_first(ch->left) >= 0) { /* they will find no lease to announce themselves with */
+            ring_note_removed(&ch->ring);
+            ring_wake_readers(&ch->ring);
+            ring_wake_writers(&ch->ring);
+        }
         forget(b, ch);
         return false;
     }
